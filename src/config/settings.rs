@@ -1,0 +1,225 @@
+//! What the settings mean. Every key has its default and its comment in `config/default.toml`.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use serde::Deserialize;
+
+use crate::domain::units::{ByteSize, Span};
+
+/// All settings, valid as a whole.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// How to reach Kafka.
+    pub kafka: Kafka,
+    /// Our own topics.
+    pub topics: Topics,
+    /// The topics that events are read from, by name or pattern (`orders-*`).
+    pub sources: BTreeMap<String, Source>,
+    /// Retry tiers and topics.
+    pub retry: Retry,
+    /// Retention of what waits.
+    pub archive: Archive,
+    /// Attempts at once.
+    pub dispatch: Dispatch,
+    /// How far the reading of a partition may run ahead of what is settled.
+    pub ledger: Ledger,
+    /// Attempts over HTTP.
+    pub webhook: Webhook,
+    /// Which addresses may be sent to.
+    pub egress: Egress,
+    /// The configuration read from topics.
+    pub catalog: Catalog,
+    /// The admin endpoint.
+    pub admin: Admin,
+    /// Stopping.
+    pub shutdown: Shutdown,
+}
+
+/// How to reach Kafka.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Kafka {
+    /// `bootstrap.servers`.
+    pub brokers: String,
+    /// The consumer group; others are derived from it: `<group>.lanes`, `<group>.retry`, `<group>.catalog`.
+    pub group: String,
+    /// Passed to librdkafka as they are.
+    pub properties: BTreeMap<String, String>,
+}
+
+/// Our own topics.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Topics {
+    /// Before every name.
+    pub prefix: String,
+    /// Into how many lanes destinations are shared out; fixed once the topics are made.
+    pub lanes: u32,
+    /// Replicas of each partition; 0: min(3, brokers).
+    pub replication_factor: u32,
+}
+
+/// How one source topic is read.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Source {
+    /// What the values are.
+    #[serde(default)]
+    pub format: Format,
+    /// Where reading starts, once.
+    #[serde(default)]
+    pub start: Start,
+    /// JSON pointer to the event's id in the body.
+    #[serde(default)]
+    pub id: Option<String>,
+    /// JSON pointer to the event's type.
+    #[serde(default, rename = "type")]
+    pub event_type: Option<String>,
+    /// JSON pointer to the event's time (RFC 3339, or milliseconds since 1970).
+    #[serde(default)]
+    pub time: Option<String>,
+    /// JSON pointer to the event's tenant.
+    #[serde(default)]
+    pub tenant: Option<String>,
+}
+
+/// What the values of a source topic are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Format {
+    /// JSON; CloudEvents are recognised in it.
+    #[default]
+    Json,
+    /// CloudEvents, binary or structured; anything else is malformed.
+    Cloudevents,
+    /// Opaque.
+    Bytes,
+}
+
+/// Where the reading of a source starts, the first time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Start {
+    /// With what comes next.
+    #[default]
+    Latest,
+    /// With the oldest that is kept.
+    Earliest,
+    /// With the first record of this time or later, in milliseconds since 1970.
+    At(i64),
+}
+
+/// Retry tiers and topics.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Retry {
+    /// The delays, ascending; partition 0 (no delay) comes before them. May only be appended to.
+    pub tiers: Vec<Span>,
+    /// How many destinations have a retry topic of their own at most.
+    pub dedicated_topics: usize,
+    /// A drained dedicated topic of a destination that failed no more for this long is retired.
+    pub retire_after: Span,
+    /// A retired topic is deleted when nothing was appended for this long.
+    pub delete_after: Span,
+    /// Deliveries of one retry partition that may wait in memory for their due time.
+    pub waiting_per_partition: usize,
+}
+
+/// Retention of what waits.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Archive {
+    /// How long what could not be delivered is kept.
+    pub retention: Span,
+}
+
+/// Attempts at once.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Dispatch {
+    /// Attempts in flight in all.
+    pub slots: usize,
+    /// Of these, attempts of the backlog (retries) at most: a share from 0 to 1.
+    pub backlog_share: f64,
+    /// Deliveries of one destination that wait in memory for a slot before they are handed over to its retry topic.
+    pub queue: usize,
+    /// How long one waits so at most.
+    pub queue_wait: Span,
+    /// The memory that events in flight and waiting may take.
+    pub memory: ByteSize,
+    /// From this age on an attempt counts as slow; slow ones hold at most half of all slots.
+    pub slow_after: Span,
+}
+
+/// How far the reading of a partition may run ahead of what is settled.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ledger {
+    /// Unsettled events of one partition at most.
+    pub events: usize,
+    /// Offsets between the commit position and the newest read, at most.
+    pub span: usize,
+    /// How often positions are committed.
+    pub commit_interval: Span,
+    /// How long a revoked partition waits for what is in flight.
+    pub revoke_timeout: Span,
+}
+
+/// Attempts over HTTP.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Webhook {
+    /// Looking up a name.
+    pub dns_timeout: Span,
+    /// Connecting, TLS included.
+    pub connect_timeout: Span,
+    /// Until the first byte of the answer.
+    pub first_byte_timeout: Span,
+    /// The largest `timeout` that a destination may ask for.
+    pub timeout_max: Span,
+    /// How much of an answer's body is read at most.
+    pub response_read: ByteSize,
+    /// How much of an answer's body is kept in the attempt record.
+    pub response_kept: ByteSize,
+    /// An idle connection is closed after this.
+    pub pool_idle_timeout: Span,
+    /// Idle connections to one host at most.
+    pub pool_idle_per_host: usize,
+    /// The largest body that is sent.
+    pub body_max: ByteSize,
+}
+
+/// Which addresses may be sent to.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Egress {
+    /// Networks, host names and `host:port` that may be reached beside the public ones.
+    pub allow: Vec<String>,
+    /// Whether `http://` may be used.
+    pub allow_http: bool,
+}
+
+/// The configuration read from topics.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Catalog {
+    /// Intake stops when the ends of the configuration topics could not be confirmed for this long.
+    pub stale_after: Span,
+}
+
+/// The admin endpoint.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Admin {
+    /// Where `/livez`, `/readyz` and `/metrics` are served.
+    pub listen: SocketAddr,
+}
+
+/// Stopping.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Shutdown {
+    /// How long what is in flight may take to finish.
+    pub timeout: Span,
+}

@@ -1,0 +1,12 @@
+//! Rules: what an event, a destination and a delivery are, and what follows from what.
+//!
+//! Invariant: no IO, no async, no clock, no randomness, no logging; time and random numbers come in as values.
+
+pub mod attempt;
+pub mod delivery;
+pub mod destination;
+pub mod event;
+pub mod ids;
+pub mod outcome;
+pub mod secret;
+pub mod units;
