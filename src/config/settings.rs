@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use serde::Deserialize;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use crate::domain::units::{ByteSize, Span};
 
@@ -108,6 +110,25 @@ pub enum Start {
     Earliest,
     /// With the first record of this time or later, in milliseconds since 1970.
     At(i64),
+}
+
+impl<'de> Deserialize<'de> for Start {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        match text.as_str() {
+            "latest" => Ok(Self::Latest),
+            "earliest" => Ok(Self::Earliest),
+            _ => OffsetDateTime::parse(&text, &Rfc3339)
+                .ok()
+                .and_then(|at| i64::try_from(at.unix_timestamp_nanos() / 1_000_000).ok())
+                .map(Self::At)
+                .ok_or_else(|| {
+                    serde::de::Error::custom(format!(
+                        "`{text}` is not a place to start; write `latest`, `earliest` or a time like `2026-01-31T08:00:00Z`"
+                    ))
+                }),
+        }
+    }
 }
 
 /// Retry tiers and topics.

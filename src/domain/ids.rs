@@ -145,9 +145,25 @@ mod tests {
     #[test]
     fn names_are_checked_where_they_enter() {
         let id = DestinationId::parse("acme/Orders-1").expect("valid");
-        assert_eq!((id.tenant(), id.id(), id.as_str()), ("acme", "Orders-1", "acme/Orders-1"));
-        assert_eq!(DestinationId::parse("orders").expect("valid").as_str(), "default/orders");
-        for bad in ["", "/", "a/", "/a", "A/b", "a/b/c", "a/b c", "a/é", &"x".repeat(65)] {
+        assert_eq!(
+            (id.tenant(), id.id(), id.as_str()),
+            ("acme", "Orders-1", "acme/Orders-1")
+        );
+        assert_eq!(
+            DestinationId::parse("orders").expect("valid").as_str(),
+            "default/orders"
+        );
+        for bad in [
+            "",
+            "/",
+            "a/",
+            "/a",
+            "A/b",
+            "a/b/c",
+            "a/b c",
+            "a/é",
+            &"x".repeat(65),
+        ] {
             assert!(DestinationId::parse(bad).is_err(), "{bad}");
         }
     }
