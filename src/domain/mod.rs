@@ -9,4 +9,5 @@ pub mod event;
 pub mod ids;
 pub mod outcome;
 pub mod secret;
+pub mod signature;
 pub mod units;
