@@ -5,4 +5,12 @@
 
 mod support;
 
+mod catalog;
+mod cli;
+mod crash;
+mod dead_letters;
+mod delivery;
 mod harness;
+mod retries;
+mod security;
+mod topics;

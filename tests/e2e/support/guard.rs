@@ -5,22 +5,22 @@
 
 use std::io::Write as _;
 use std::path::Path;
-use std::process::{ChildStdin, Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::{LazyLock, Mutex};
 
-/// The pipe; a static is never dropped, so it closes with the process.
-static PIPE: LazyLock<Mutex<ChildStdin>> = LazyLock::new(|| {
-    let mut guard = Command::new(super::services().join("guard"))
+/// The guard; a static is never dropped, so the pipe to it closes with this process.
+static GUARD: LazyLock<Mutex<Child>> = LazyLock::new(|| {
+    let guard = Command::new(super::services().join("guard"))
         .stdin(Stdio::piped())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
-        .spawn()
-        .expect("tests/services/guard starts");
-    Mutex::new(guard.stdin.take().expect("its input is a pipe"))
+        .spawn();
+    Mutex::new(guard.expect("tests/services/guard starts"))
 });
 
 fn tell(line: &str) {
-    let mut pipe = PIPE.lock().expect("no writer panics");
+    let mut guard = GUARD.lock().expect("no writer panics");
+    let pipe = guard.stdin.as_mut().expect("its input is a pipe");
     writeln!(pipe, "{line}").expect("the guard reads until the end");
 }
 

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::{Arc, LazyLock, Mutex, OnceLock};
+use std::sync::{Arc, LazyLock, Mutex};
 
 use rdkafka::ClientConfig;
 use rdkafka::producer::FutureProducer;
@@ -21,7 +21,8 @@ pub(crate) struct Kafka {
     pub(crate) sasl: Option<Sasl>,
     folder: PathBuf,
     pid: Mutex<u32>,
-    pub(super) producer: OnceLock<FutureProducer>,
+    /// Made when first used, and anew when partitions were added, which it would not see for minutes.
+    pub(super) producer: Mutex<Option<FutureProducer>>,
 }
 
 /// How to come in over the listener with TLS and SASL/SCRAM.
@@ -80,7 +81,7 @@ impl Kafka {
             }),
             folder,
             pid: Mutex::new(fact("pid").parse().expect("a process id")),
-            producer: OnceLock::new(),
+            producer: Mutex::new(None),
         })
     }
 

@@ -41,6 +41,11 @@ impl Posthaste {
 
     /// Starts an instance.
     pub(crate) fn launch(settings: &Settings) -> Self {
+        Self::launch_with(settings, &[])
+    }
+
+    /// Starts an instance with variables in its environment.
+    pub(crate) fn launch_with(settings: &Settings, environment: &[(&str, &str)]) -> Self {
         let name = unique("serve");
         let config = settings.write(&name);
         let log = run_folder().join(format!("{name}.log"));
@@ -55,6 +60,7 @@ impl Posthaste {
             ])
             .arg("--config")
             .arg(&config)
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(out.try_clone().expect("the log's file can be shared"))
             .stderr(out)

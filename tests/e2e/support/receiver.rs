@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -26,18 +26,16 @@ static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
         .expect("a runtime")
 });
 
-/// One request as it arrived.
+/// One request as it arrived. Cheap to clone.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
     /// With its query.
-    pub(crate) path: String,
+    pub(crate) path: Arc<str>,
     /// Names in lower case, in their order.
-    pub(crate) headers: Vec<(String, Vec<u8>)>,
+    pub(crate) headers: Arc<[(String, Vec<u8>)]>,
     pub(crate) body: Bytes,
     /// When it was complete.
     pub(crate) at: Instant,
-    /// The same by the clock on the wall.
-    pub(crate) at_wall: SystemTime,
     /// How many requests to this path came before it.
     pub(crate) nth: usize,
     /// The status that was sent in answer, once it was.
@@ -112,7 +110,7 @@ type Script = Box<dyn Fn(&Request) -> Answer + Send>;
 #[derive(Default)]
 struct State {
     requests: Vec<Request>,
-    per_path: HashMap<String, usize>,
+    per_path: HashMap<Arc<str>, usize>,
     scripts: HashMap<String, Script>,
 }
 
@@ -185,7 +183,7 @@ impl Receiver {
         state
             .requests
             .iter()
-            .filter(|request| request.path == path)
+            .filter(|request| &*request.path == path)
             .cloned()
             .collect()
     }
@@ -209,11 +207,43 @@ impl Receiver {
         what: &str,
         holds: impl Fn(&[Request]) -> bool,
     ) -> Vec<Request> {
+        self.until_any(
+            |request| &*request.path == path,
+            &format!("{what} at {path}"),
+            holds,
+        )
+        .await
+    }
+
+    /// Waits until the condition holds for the requests to all paths; fails after [`LIMIT`].
+    pub(crate) async fn until_all(
+        &self,
+        what: &str,
+        holds: impl Fn(&[Request]) -> bool,
+    ) -> Vec<Request> {
+        self.until_any(|_| true, what, holds).await
+    }
+
+    async fn until_any(
+        &self,
+        chosen: impl Fn(&Request) -> bool,
+        what: &str,
+        holds: impl Fn(&[Request]) -> bool,
+    ) -> Vec<Request> {
         let mut changes = self.shared.changes.subscribe();
+        let now = || -> Vec<Request> {
+            let state = self.shared.state();
+            state
+                .requests
+                .iter()
+                .filter(|request| chosen(request))
+                .cloned()
+                .collect()
+        };
         let waiting = async {
             loop {
                 changes.mark_unchanged();
-                let requests = self.requests(path);
+                let requests = now();
                 if holds(&requests) {
                     return requests;
                 }
@@ -221,10 +251,7 @@ impl Receiver {
             }
         };
         timeout(LIMIT, waiting).await.unwrap_or_else(|_elapsed| {
-            panic!(
-                "not within {LIMIT:?}: {what}; {path} got {}",
-                summary(&self.requests(path))
-            )
+            panic!("not within {LIMIT:?}: {what}; got {}", summary(&now()))
         })
     }
 
@@ -292,10 +319,10 @@ async fn serve(mut socket: TcpStream, shared: Arc<Shared>) {
 /// Files a request and decides on its answer.
 fn record(shared: &Shared, mut request: Request) -> (usize, Answer) {
     let mut state = shared.state();
-    let nth = state.per_path.entry(request.path.clone()).or_default();
+    let nth = state.per_path.entry(Arc::clone(&request.path)).or_default();
     request.nth = *nth;
     *nth += 1;
-    let answer = match state.scripts.get(&request.path) {
+    let answer = match state.scripts.get(&*request.path) {
         Some(script) => script(&request),
         None => Answer::Status(204),
     };
@@ -379,11 +406,10 @@ async fn read_request(socket: &mut TcpStream, buffer: &mut BytesMut) -> Option<R
         more(socket, buffer).await?;
     }
     Some(Request {
-        path,
-        headers,
+        path: path.into(),
+        headers: headers.into(),
         body: buffer.split_to(length).freeze(),
         at: Instant::now(),
-        at_wall: SystemTime::now(),
         nth: 0,
         answered: None,
         ended: None,

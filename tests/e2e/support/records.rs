@@ -63,7 +63,7 @@ impl Kafka {
         }
     }
 
-    /// Gives a topic more partitions, up to `partitions`.
+    /// Gives a topic more partitions, up to `partitions`, and waits until the broker tells about them.
     pub(crate) async fn add_partitions(&self, name: &str, partitions: usize) {
         let wanted = NewPartitions::new(name, partitions);
         let made = self
@@ -72,6 +72,26 @@ impl Kafka {
             .await;
         for result in made.expect("the broker answers") {
             result.expect("partitions can be added");
+        }
+        super::wait::until("the new partitions are known", async || {
+            (self.partitions(name) == count(partitions)).then_some(())
+        })
+        .await;
+        *self.producer.lock().expect("no holder panics") = None;
+    }
+
+    /// Deletes the records of a partition below an offset, as retention does.
+    pub(crate) async fn delete_records(&self, topic: &str, partition: i32, before: i64) {
+        let mut wanted = TopicPartitionList::new();
+        wanted
+            .add_partition_offset(topic, partition, Offset::Offset(before))
+            .expect("a valid position");
+        let deleted = self
+            .admin()
+            .delete_records(&wanted, &AdminOptions::new())
+            .await;
+        for element in deleted.expect("the broker answers").elements() {
+            element.error().expect("records can be deleted");
         }
     }
 
@@ -151,15 +171,22 @@ impl Kafka {
         found
     }
 
+    fn producer(&self) -> FutureProducer {
+        let mut producer = self.producer.lock().expect("no holder panics");
+        producer
+            .get_or_insert_with(|| {
+                self.client()
+                    .set("linger.ms", "0")
+                    .set("message.timeout.ms", "30000")
+                    .create()
+                    .expect("a producer")
+            })
+            .clone()
+    }
+
     /// Writes all events and waits until the broker has them; returns partition and offset of each.
     pub(crate) async fn produce(&self, topic: &str, events: &[NewEvent]) -> Vec<(i32, i64)> {
-        let producer = self.producer.get_or_init(|| -> FutureProducer {
-            self.client()
-                .set("linger.ms", "0")
-                .set("message.timeout.ms", "30000")
-                .create()
-                .expect("a producer")
-        });
+        let producer = self.producer();
         let sent = events.iter().map(|event| {
             producer.send(event.record(event.topic.as_deref().unwrap_or(topic)), LIMIT)
         });

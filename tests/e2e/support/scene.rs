@@ -115,6 +115,14 @@ impl Scene {
         self.kafka.produce(&self.topic, events).await
     }
 
+    /// Waits until the instance has applied what stands in `destinations` up to this offset.
+    pub(crate) async fn in_force(&self, posthaste: &Posthaste, offset: i64) {
+        let offset = i32::try_from(offset).expect("few documents");
+        posthaste
+            .until_metric("posthaste_catalog_applied_offset", &[], f64::from(offset))
+            .await;
+    }
+
     /// Waits until everything in the source topic is settled: the committed positions are the ends.
     pub(crate) async fn settled(&self) {
         self.settled_in(&self.topic).await;
