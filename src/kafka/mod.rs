@@ -1,8 +1,11 @@
-//! Kafka: clients, topics, reading and writing records.
+//! Kafka: clients and their settings, our own topics, reading and writing records, and errors in words that say what to
+//! do.
 
 pub mod client;
+pub mod commands;
 pub mod commit;
 pub mod consumer;
+pub mod errors;
 pub mod names;
 pub mod outbox;
 pub mod partition;
