@@ -1,5 +1,10 @@
 //! Rust source as far as these tests must understand it: tokens, modules, paths. Comments and literals are blank.
 
+#![expect(
+    clippy::indexing_slicing,
+    reason = "a scanner that reads past an end is to fail its test"
+)]
+
 use std::fs;
 use std::path::{Path, PathBuf};
 
