@@ -23,6 +23,7 @@ use crate::domain::ids::DestinationId;
 use crate::domain::retry_tier::Tiers;
 use crate::egress::{Guard, Refusal};
 use crate::kafka::client;
+use crate::kafka::errors::Finding;
 use crate::kafka::names::Names;
 use crate::kafka::outbox::{DedicatedTopics, Outbox};
 use crate::kafka::partition::Memory;
@@ -88,7 +89,7 @@ pub enum Error {
     Settings(Vec<Fault>),
     /// Topics exist and are not as they must be.
     #[error("topics")]
-    Topics(Vec<String>),
+    Topics(Vec<Finding>),
     /// A part failed.
     #[error(transparent)]
     Failed(#[from] anyhow::Error),
@@ -150,14 +151,11 @@ pub async fn serve(
     let topic_admin = Arc::new(admin_factory(&settings)?);
     let Some(cluster_id) = wait_for_kafka(&topic_admin, &settings, &mut stop).await else { return Ok(()) };
     let names = Names::new(&settings.topics.prefix);
-    let max_message = topics::ensure(&settings, &topic_admin)
-        .await
-        .map_err(|findings| Error::Topics(findings.iter().map(ToString::to_string).collect()))?
-        .max_message_bytes;
+    let found = Arc::new(topics::ensure(&settings, &topic_admin).await.map_err(Error::Topics)?);
     readiness.set("kafka", Ok(()));
 
     let dedicated = Arc::new(DedicatedTopics::default());
-    let (events, attempts) = producers(&settings, max_message)?;
+    let (events, attempts) = producers(&settings, found.max_message_bytes)?;
     let outbox = Outbox::new(
         events.clone(),
         attempts.clone(),
@@ -229,7 +227,7 @@ pub async fn serve(
                 cluster_id: cluster_id.clone(),
             };
             let existed: HashSet<String> =
-                topic_admin.list_topics("").await.context("listing topics")?.into_iter().collect();
+                found.sources.values().flatten().cloned().collect();
             let router = Router::new(parts, &consumer_config(&settings, "router"), existed, draining.clone())
                 .context("the reader of source topics")?;
             running.push(tokio::spawn(router.run()));
@@ -243,6 +241,7 @@ pub async fn serve(
             outbox: Arc::clone(&outbox),
             dedicated,
             admin: topic_admin,
+            topics: found,
             names,
             metrics,
             readiness: readiness.clone(),
@@ -336,7 +335,7 @@ async fn wait_for_kafka(
         let error = tokio::select! {
             _ = stop.wait_for(|stop| *stop) => return None,
             found = admin.cluster_id() => match found {
-                Ok(id) => return Some(id),
+                Ok(id) => return Some(id.unwrap_or_default()),
                 Err(error) => error,
             },
         };
@@ -356,7 +355,7 @@ async fn wait_for_kafka(
 }
 
 /// The producers: one for records that hold events, sent soon; one for attempt records, batched.
-fn producers(settings: &Settings, max_message: usize) -> anyhow::Result<(Producer, Producer)> {
+fn producers(settings: &Settings, max_message: i32) -> anyhow::Result<(Producer, Producer)> {
     let mut events = client::config(&settings.kafka);
     or_default(&mut events, "message.max.bytes", &max_message.to_string());
     or_default(&mut events, "queue.buffering.max.kbytes", "65536");

@@ -32,7 +32,7 @@ pub(super) async fn run(settings: Settings, arguments: Arguments) -> u8 {
         return SETTINGS;
     }
     let roles = arguments.roles.unwrap_or(Roles::ALL);
-    let factory = Box::new(|settings: &Settings| TopicAdmin::connect(&settings.kafka).map_err(anyhow::Error::from));
+    let factory = Box::new(|settings: &Settings| TopicAdmin::connect(settings).map_err(anyhow::Error::from));
     match app::serve(Arc::new(settings), roles, factory, stop_signal()).await {
         Ok(()) => 0,
         Err(Error::Settings(faults)) => wrong_settings(&faults),

@@ -20,7 +20,7 @@ use crate::config::settings::Settings;
 use crate::kafka::client;
 use crate::kafka::names::Names;
 use crate::kafka::producer::Producer;
-use crate::kafka::topics::TopicAdmin;
+use crate::kafka::topics::{Fit, TopicAdmin, TopicSpec};
 use crate::wire::NewRecord;
 use broker::Broker;
 use view::Account;
@@ -136,8 +136,14 @@ fn free_port() -> anyhow::Result<u16> {
 
 async fn make_topics(settings: &Settings, broker: Option<Broker>) -> anyhow::Result<TopicAdmin> {
     let Some(broker) = broker else {
-        let admin = TopicAdmin::connect(&settings.kafka)?;
-        admin.create_source(SOURCE, 2).await?;
+        let admin = TopicAdmin::connect(settings)?;
+        let source = TopicSpec {
+            name: SOURCE.to_owned(),
+            partitions: 2,
+            fit: Fit::AtLeast,
+            rules: Vec::new(),
+        };
+        admin.create(&source, 1).await?;
         return Ok(admin);
     };
     broker.create_topic(SOURCE, 2).map_err(anyhow::Error::msg)?;
@@ -150,10 +156,10 @@ async fn make_topics(settings: &Settings, broker: Option<Broker>) -> anyhow::Res
             std::thread::sleep(Duration::from_millis(100));
         }
     })?;
-    let client = client::config(&settings.kafka);
-    Ok(TopicAdmin::mock(&client, move |name: &str, partitions: i32| {
+    let create = move |name: &str, partitions: i32| {
         broker.lock().unwrap_or_else(PoisonError::into_inner).create_topic(name, partitions)
-    })?)
+    };
+    Ok(TopicAdmin::mock(settings, Arc::new(create))?)
 }
 
 /// One destination that is well, one that fails at first, one that always fails.

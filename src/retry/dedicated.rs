@@ -16,6 +16,7 @@ use rdkafka::consumer::Consumer;
 use super::{Shared, lock};
 use crate::domain::delivery::Delivery;
 use crate::domain::ids::DestinationId;
+use crate::kafka::topics;
 use crate::wire::dedicated;
 
 /// So many deliveries that wait make a topic worth while when half of the topics are in use.
@@ -92,7 +93,8 @@ pub(super) async fn make(shared: &Arc<Shared>) {
 
 async fn make_one(shared: &Arc<Shared>, id: &DestinationId, lane: u32) -> anyhow::Result<()> {
     let topic = shared.parts.names.dedicated_retry(id, rand::random());
-    shared.parts.admin.create_retry_topic(&topic, shared.parts.outbox.tiers().partitions()).await?;
+    let parts = &shared.parts;
+    topics::create_retry_topic(&topic, &parts.settings, &parts.topics, &parts.admin).await?;
     let (reading, name, destination) = (Arc::clone(shared), Arc::clone(&topic), id.clone());
     tokio::task::spawn_blocking(move || reading.read(&name, lane, Some(destination), true)).await??;
     if !shared.owns(lane) {
@@ -204,7 +206,7 @@ async fn use_of(shared: &Arc<Shared>, topic: &Arc<str>, lane: u32, announced: bo
 /// Reads topics of owned lanes that exist and that nobody announces.
 async fn find_unannounced(shared: &Arc<Shared>) {
     let listed = match shared.parts.admin.list_topics(&format!("{}.", shared.parts.names.retry)).await {
-        Ok(listed) => listed,
+        Ok(listed) => listed.into_keys(),
         Err(error) => {
             tracing::debug!(error = %error, "retry topics could not be listed");
             return;

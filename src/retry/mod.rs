@@ -33,7 +33,7 @@ use crate::kafka::consumer::{Assignments, Context, Queue, SplitConsumer, TopicPa
 use crate::kafka::names::Names;
 use crate::kafka::outbox::{DedicatedTopics, Outbox};
 use crate::kafka::partition::{Bounds, Memory, Partition};
-use crate::kafka::topics::TopicAdmin;
+use crate::kafka::topics::{self, TopicAdmin};
 use crate::telemetry::metrics::{CommitResult, LedgerOwner, Metrics};
 use crate::telemetry::readiness::Readiness;
 
@@ -52,6 +52,8 @@ pub struct Parts {
     pub dedicated: Arc<DedicatedTopics>,
     /// Makes and deletes topics.
     pub admin: Arc<TopicAdmin>,
+    /// The topics as they were found at the start.
+    pub topics: Arc<topics::Report>,
     /// The names of topics.
     pub names: Names,
     /// Where to count.

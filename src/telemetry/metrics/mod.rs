@@ -12,7 +12,8 @@ mod family;
 mod labels;
 mod process;
 
-use std::sync::Arc;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
 
 pub use family::{By, Label, Named};
 pub use labels::{AttemptKind, CommitResult, HandOver, KafkaClient, LedgerOwner};
@@ -94,7 +95,7 @@ metrics! {
     pub struct LedgerMetrics {
         /// Events read and not settled yet.
         unsettled: IntGauge = "posthaste_ledger_unsettled_events";
-        /// Runs of unsettled offsets before settled ones: what holds positions back.
+        /// Runs of unfinished offsets that have finished ones beyond them: what holds positions back.
         holes: IntGauge = "posthaste_ledger_holes";
         /// The age of the oldest unsettled event since it was read.
         oldest: Gauge = "posthaste_ledger_oldest_unsettled_seconds";
@@ -173,6 +174,7 @@ pub struct Metrics {
     tiers: Named<TierMetrics>,
     egress: Named<EgressMetrics>,
     process: Arc<Process>,
+    probes: Probes,
     /// What dispatch holds and what becomes of it.
     pub dispatch: DispatchMetrics,
     /// The ledgers of source and of retry topics.
@@ -212,6 +214,7 @@ impl Metrics {
                 EgressMetrics::register,
             ),
             process: Arc::new(Process::new(&scope)),
+            probes: Probes::default(),
             dispatch: DispatchMetrics::register(&scope),
             ledgers: By::new(&scope, LedgerMetrics::register),
             retry: RetryMetrics::register(&scope),
@@ -240,16 +243,27 @@ impl Metrics {
         self.tiers.at(index)
     }
 
-    /// The counter of refused connections with this reason; of an unknown one: one that is exported nowhere.
-    #[must_use]
-    pub fn egress_refused(&self, reason: &str) -> &IntCounter {
-        &self.egress.get(reason).refused
+    /// Takes over how many connections were refused with this reason since the process started; the guard counts.
+    /// Of an unknown reason: nothing is exported.
+    pub fn set_egress_refused(&self, reason: &str, total: u64) {
+        raise_to(&self.egress.get(reason).refused, total);
+    }
+
+    /// Has `probe` bring values up to date each time before metrics are rendered: those that another part counts for
+    /// itself, and those that cost something to tell. It must be quick and must not render.
+    pub fn before_render(&self, probe: impl Fn(&Self) + Send + 'static) {
+        self.probes.lock().push(Box::new(probe));
     }
 
     /// All metrics in Prometheus' text format, version 0.0.4.
     #[must_use]
     pub fn render(&self) -> String {
+        // Held throughout: two probes at once would raise a counter twice.
+        let probes = self.probes.lock();
         self.process.refresh();
+        for probe in probes.iter() {
+            probe(self);
+        }
         TextEncoder::new()
             .encode_to_string(&self.registry.gather())
             .unwrap_or_else(|error| {
@@ -257,6 +271,28 @@ impl Metrics {
                 String::new()
             })
     }
+}
+
+type Probe = Box<dyn Fn(&Metrics) + Send>;
+
+#[derive(Clone, Default)]
+struct Probes(Arc<Mutex<Vec<Probe>>>);
+
+impl Probes {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Probe>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Probes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Probes").finish_non_exhaustive()
+    }
+}
+
+/// Brings a counter to a total that is counted elsewhere; it never falls.
+fn raise_to(counter: &IntCounter, total: u64) {
+    counter.inc_by(total.saturating_sub(counter.get()));
 }
 
 /// A tier's delay as people write it in the settings.

@@ -4,7 +4,6 @@
 //! <https://prometheus.io/docs/instrumenting/writing_clientlibs/#process-metrics>
 
 use std::fs;
-use std::sync::Mutex;
 
 use prometheus::{Counter, Gauge, IntGauge};
 
@@ -31,8 +30,7 @@ metrics! {
 /// The metrics of this process, read anew each time they are asked for.
 #[derive(Debug)]
 pub(super) struct Process {
-    // Two readers at once would add the CPU time since the last reading twice.
-    metrics: Mutex<ProcessMetrics>,
+    metrics: ProcessMetrics,
     clock_ticks: f64,
     page_bytes: i64,
     boot_seconds: f64,
@@ -43,7 +41,7 @@ impl Process {
         let auxiliary = fs::read("/proc/self/auxv").unwrap_or_default();
         let boot = fs::read_to_string("/proc/stat").unwrap_or_default();
         Self {
-            metrics: Mutex::new(ProcessMetrics::register(scope)),
+            metrics: ProcessMetrics::register(scope),
             // What Linux has on every machine of today, should the vector not be readable.
             clock_ticks: f64::from(auxiliary_value(&auxiliary, AT_CLKTCK).unwrap_or(100)),
             page_bytes: i64::from(auxiliary_value(&auxiliary, AT_PAGESZ).unwrap_or(4096)),
@@ -55,12 +53,9 @@ impl Process {
         }
     }
 
-    /// Reads all values; what cannot be read keeps its last one.
+    /// Reads all values; what cannot be read keeps its last one. One reader at a time.
     pub(super) fn refresh(&self) {
-        let metrics = self
-            .metrics
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let metrics = &self.metrics;
         if let Some(stat) = fs::read_to_string("/proc/self/stat")
             .ok()
             .as_deref()
@@ -174,7 +169,7 @@ mod tests {
         let registry = prometheus::Registry::new();
         let process = Process::new(&Scope::new(&registry));
         process.refresh();
-        let metrics = process.metrics.lock().expect("no panic before");
+        let metrics = &process.metrics;
         assert!(metrics.resident.get() > 100_000);
         assert!(metrics.virtual_memory.get() >= metrics.resident.get());
         assert!(metrics.open_fds.get() >= 3 && metrics.open_fds.get() <= metrics.max_fds.get());

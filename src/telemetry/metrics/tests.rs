@@ -208,8 +208,24 @@ fn an_unknown_name_is_counted_and_not_exported() {
         .get(Outcome::Delivered)
         .inc();
     metrics.tier(99).retries_scheduled.inc();
-    metrics.egress_refused("bad mood").inc();
+    metrics.set_egress_refused("bad mood", 1);
     let text = metrics.render();
     assert!(!text.contains("carrier-pigeon") && !text.contains("bad mood"));
     assert!(!text.contains("outcome=\"delivered\",sink=\"webhook\"} 1"));
+}
+
+#[test]
+fn what_another_part_counts_is_taken_over_before_each_rendering() {
+    let metrics = metrics();
+    let total = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(3));
+    let seen = total.clone();
+    metrics.before_render(move |metrics| {
+        metrics.set_egress_refused("scheme", seen.load(std::sync::atomic::Ordering::Relaxed));
+    });
+    let refused =
+        |count: u64| format!("posthaste_egress_refused_total{{reason=\"scheme\"}} {count}\n");
+    assert!(metrics.render().contains(&refused(3)));
+    assert!(metrics.render().contains(&refused(3)), "not added again");
+    total.store(5, std::sync::atomic::Ordering::Relaxed);
+    assert!(metrics.clone().render().contains(&refused(5)));
 }

@@ -1,0 +1,101 @@
+//! The documents name what there is.
+
+use std::collections::BTreeSet;
+
+use posthaste::domain::units::Span;
+use posthaste::telemetry::metrics::{Metrics, Sets};
+
+use crate::source::{read, root};
+
+const DOCUMENTS: [&str; 4] = [
+    "README.md",
+    "ARCHITECTURE.md",
+    "CHANGELOG.md",
+    "docs/operations.md",
+];
+
+/// The sections of the settings: the headings of the file with all defaults.
+fn sections() -> BTreeSet<String> {
+    let defaults: toml::Table = read("config/default.toml").parse().expect("TOML");
+    defaults.keys().cloned().collect()
+}
+
+#[test]
+fn the_readme_names_every_section_of_the_settings() {
+    let readme = read("README.md");
+    for section in sections() {
+        assert!(
+            readme.contains(&format!("[{section}]")) || readme.contains(&format!("[{section}.")),
+            "README.md does not mention the section [{section}]"
+        );
+    }
+}
+
+#[test]
+fn every_setting_has_a_comment() {
+    let text = read("config/default.toml");
+    let mut commented = false;
+    for (index, line) in text.lines().enumerate() {
+        let line = line.trim();
+        let key = line.split('=').next().unwrap_or_default().trim();
+        let is_key = line.contains('=')
+            && key
+                .chars()
+                .all(|c| c.is_alphanumeric() || "_-.\"".contains(c))
+            && !line.starts_with('#');
+        assert!(
+            !is_key || commented || line.contains(" # "),
+            "config/default.toml:{}: `{key}` has no comment above or behind it",
+            index + 1
+        );
+        commented = line.starts_with('#');
+    }
+}
+
+#[test]
+fn the_handbook_lists_every_metric_with_its_type_and_no_other() {
+    let metrics = Metrics::new(&Sets {
+        sinks: vec!["webhook"],
+        sources: vec!["orders"],
+        tiers: vec![Span::secs(5)],
+        egress_reasons: vec!["scheme"],
+    });
+    let exported: BTreeSet<(String, String)> = metrics
+        .render()
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE "))
+        .filter_map(|line| line.split_once(' '))
+        .map(|(name, kind)| (name.to_owned(), kind.to_owned()))
+        .collect();
+    // Rows of the table: | `name` | type | labels | meaning |
+    let listed: BTreeSet<(String, String)> = read("docs/operations.md")
+        .lines()
+        .filter_map(|line| {
+            let cells: Vec<&str> = line.split('|').map(str::trim).collect();
+            let name = cells.get(1)?.strip_prefix('`')?.strip_suffix('`')?;
+            let kind = *cells.get(2)?;
+            let metric = name.starts_with("posthaste_") || name.starts_with("process_");
+            metric.then(|| (name.to_owned(), kind.to_owned()))
+        })
+        .collect();
+    assert_eq!(listed, exported);
+}
+
+#[test]
+fn links_between_documents_lead_somewhere() {
+    for document in DOCUMENTS {
+        let folder = root().join(document);
+        let folder = folder.parent().expect("a file has a folder");
+        for link in read(document).split("](").skip(1) {
+            let target = link.split(')').next().unwrap_or_default();
+            let file = target.split('#').next().unwrap_or_default();
+            if file.is_empty() || file.contains("://") {
+                continue;
+            }
+            assert!(
+                folder.join(file).exists(),
+                "{document}: nothing at {target}"
+            );
+        }
+    }
+}

@@ -1,0 +1,5 @@
+//! What holds for the whole source tree and its documents; nothing outside this process is needed.
+
+mod documents;
+mod layers;
+mod source;
