@@ -76,7 +76,7 @@ pub async fn run(options: Options, stop: watch::Receiver<bool>) -> anyhow::Resul
         let id = document["id"].as_str().unwrap_or_default();
         put(&producer, &names.destinations, &format!("default/{id}"), &document.to_string()).await?;
     }
-    wait_until_ready(&settings, &serving).await?;
+    wait_until_ready(&settings, destinations.len(), &serving).await?;
     let run = format!("ev_{:x}_", std::process::id());
     let lanes = i32::try_from(settings.topics.lanes).unwrap_or(1);
     let account = view::start(&clients, &names.attempts, lanes, run.clone(), false)?;
@@ -200,17 +200,31 @@ async fn put(producer: &Producer, topic: &str, key: &str, value: &str) -> anyhow
     }
 }
 
+/// How many webhook destinations are in force, as the metrics tell.
+fn in_force(metrics: &str) -> usize {
+    let line = metrics.lines().find(|line| line.starts_with("posthaste_catalog_destinations{"));
+    line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or(0)
+}
+
 async fn wait_until_ready(
     settings: &Settings,
+    destinations: usize,
     serving: &tokio::task::JoinHandle<Result<(), app::Error>>,
 ) -> anyhow::Result<()> {
     let url = format!("http://{}/readyz", settings.admin.listen);
+    let metrics = format!("http://{}/metrics", settings.admin.listen);
     let client = reqwest::Client::builder().no_proxy().build()?;
     let limit = tokio::time::Instant::now() + Duration::from_secs(30);
     let mut last = String::new();
     while tokio::time::Instant::now() < limit && !serving.is_finished() {
         match client.get(&url).send().await {
-            Ok(answer) if answer.status().is_success() => return Ok(()),
+            Ok(answer) if answer.status().is_success() => {
+                let text = client.get(&metrics).send().await?.text().await?;
+                if in_force(&text) >= destinations {
+                    return Ok(());
+                }
+                "the sample destinations are not in force yet".clone_into(&mut last);
+            }
             Ok(answer) => last = answer.text().await.unwrap_or_default(),
             Err(error) => last = error.to_string(),
         }

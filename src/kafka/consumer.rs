@@ -68,7 +68,9 @@ impl ClientContext for Context {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        forward_error(&error, reason);
+        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::PartitionEOF) {
+            forward_error(&error, reason);
+        }
     }
 }
 

@@ -278,7 +278,7 @@ impl Shared {
             partition.revoke();
         }
         self.parts.dispatcher.drop_revoked();
-        let drained = self.runtime.block_on(tokio::time::timeout(limit, async {
+        let drained = async {
             for task in readings.into_iter().flat_map(|reading| reading.tasks) {
                 if task.await.is_err() {
                     tracing::error!("a retry reader panicked");
@@ -287,7 +287,8 @@ impl Shared {
             for partition in &partitions {
                 partition.drained().await;
             }
-        }));
+        };
+        let drained = self.runtime.block_on(async { tokio::time::timeout(limit, drained).await });
         if drained.is_err() {
             tracing::warn!("deliveries were still in flight when their lanes were given up; they may be repeated");
         }

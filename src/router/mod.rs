@@ -266,7 +266,7 @@ impl Assignments for RouterAssignments {
         } else {
             shared.parts.settings.ledger.revoke_timeout.0
         };
-        let drained = shared.runtime.block_on(tokio::time::timeout(limit, async {
+        let drained = async {
             for worker in workers {
                 if worker.await.is_err() {
                     tracing::error!("a worker panicked");
@@ -275,7 +275,8 @@ impl Assignments for RouterAssignments {
             for partition in &taken {
                 partition.drained().await;
             }
-        }));
+        };
+        let drained = shared.runtime.block_on(async { tokio::time::timeout(limit, drained).await });
         if drained.is_err() {
             let live: usize = taken.iter().map(|partition| partition.live()).sum();
             tracing::warn!(events = live, "still in flight when their partitions were taken away; they may be repeated");
