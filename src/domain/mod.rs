@@ -4,12 +4,14 @@
 
 pub mod attempt;
 pub mod backoff;
+pub mod commit_metadata;
 pub mod delivery;
 pub mod destination;
 pub mod disposition;
 pub mod event;
 pub mod ids;
 pub mod lane;
+pub mod offset_ledger;
 pub mod outcome;
 pub mod retry_tier;
 pub mod secret;
