@@ -52,21 +52,25 @@ fn every_setting_has_a_comment() {
     }
 }
 
-#[test]
-fn the_handbook_lists_every_metric_with_its_type_and_no_other() {
+/// Name and type of every metric.
+fn metrics() -> BTreeSet<(String, String)> {
     let metrics = Metrics::new(&Sets {
         sinks: vec!["webhook"],
         sources: vec!["orders"],
         tiers: vec![Span::secs(5)],
         egress_reasons: vec!["scheme"],
     });
-    let exported: BTreeSet<(String, String)> = metrics
+    metrics
         .render()
         .lines()
         .filter_map(|line| line.strip_prefix("# TYPE "))
         .filter_map(|line| line.split_once(' '))
         .map(|(name, kind)| (name.to_owned(), kind.to_owned()))
-        .collect();
+        .collect()
+}
+
+#[test]
+fn the_handbook_lists_every_metric_with_its_type_and_no_other() {
     // Rows of the table: | `name` | type | labels | meaning |
     let listed: BTreeSet<(String, String)> = read("docs/operations.md")
         .lines()
@@ -75,10 +79,51 @@ fn the_handbook_lists_every_metric_with_its_type_and_no_other() {
             let name = cells.get(1)?.strip_prefix('`')?.strip_suffix('`')?;
             let kind = *cells.get(2)?;
             let metric = name.starts_with("posthaste_") || name.starts_with("process_");
-            metric.then(|| (name.to_owned(), kind.to_owned()))
+            (metric && !name.contains(' ')).then(|| (name.to_owned(), kind.to_owned()))
         })
         .collect();
-    assert_eq!(listed, exported);
+    assert_eq!(listed, metrics());
+}
+
+#[test]
+fn a_metric_that_a_document_mentions_exists() {
+    let names: BTreeSet<String> = metrics().into_iter().map(|(name, _)| name).collect();
+    for document in DOCUMENTS {
+        for word in read(document).split(|c: char| !(c.is_alphanumeric() || c == '_')) {
+            let series = ["_bucket", "_sum", "_count"]
+                .iter()
+                .find_map(|suffix| word.strip_suffix(suffix));
+            assert!(
+                !word.starts_with("posthaste_") || names.contains(series.unwrap_or(word)),
+                "{document}: there is no metric `{word}`"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_example_settings_use_known_sections_and_keys() {
+    let defaults: toml::Table = read("config/default.toml").parse().expect("TOML");
+    let example: toml::Table = read("config/example.toml").parse().expect("TOML");
+    for (section, values) in &example {
+        let known = defaults.get(section).and_then(toml::Value::as_table);
+        let known = known.unwrap_or_else(|| panic!("[{section}] is not a section"));
+        // The names of sources and of librdkafka's properties are not ours.
+        for key in values.as_table().expect("a section").keys() {
+            let free = section == "sources";
+            assert!(
+                free || known.contains_key(key),
+                "{section}.{key} is no setting"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_command_that_the_readme_names_is_the_one_that_must_pass() {
+    const TESTS: &str = "cargo test --workspace";
+    assert!(read("README.md").contains(&format!("\n{TESTS}\n")));
+    assert!(read(".ci/run").contains(&format!("  {TESTS} ")));
 }
 
 #[test]
