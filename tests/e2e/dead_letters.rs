@@ -85,13 +85,6 @@ fn hopeless() -> Vec<Hopeless> {
             "expired",
             1..=3,
         ),
-        row(
-            "refused",
-            Answer::Status(200),
-            json!({"sink": {"url": "https://10.0.0.1/"}}),
-            "refused",
-            0..=0,
-        ),
     ]
 }
 
@@ -159,7 +152,6 @@ async fn what_is_given_up_is_kept_with_its_reason_and_its_bytes() {
         ("gone", 2.0),
         ("rejected", 2.0),
         ("expired", 2.0),
-        ("refused", 2.0),
     ] {
         assert_eq!(
             metrics.sum("posthaste_dead_letters_total", &[("reason", reason)]),
@@ -167,7 +159,6 @@ async fn what_is_given_up_is_kept_with_its_reason_and_its_bytes() {
             "{reason}"
         );
     }
-    assert!(metrics.sum("posthaste_egress_refused_total", &[("reason", "address")]) >= 1.0);
 }
 
 #[tokio::test]

@@ -213,13 +213,11 @@ async fn retry_after_holds_the_whole_destination_in_both_forms() {
         .await;
     let _posthaste = scene.serve().await;
     scene.publish(&numbered(0..1)).await;
-    for path in ["/seconds", "/date"] {
-        receiver
-            .until(path, "the first answer", |requests| {
-                requests[..].iter().any(|one| one.answered.is_some())
-            })
-            .await;
-    }
+    // Both have asked for time, and that is known: their events wait where all first failures do.
+    let mut waiting = scene.kafka.follow(&scene.own("retry"));
+    waiting
+        .until("two throttled deliveries", |records| records.len() == 2)
+        .await;
     scene.publish(&numbered(1..4)).await;
     receiver.until_delivered("/healthy", 4).await;
     for path in ["/seconds", "/date"] {

@@ -1,7 +1,7 @@
 //! Accounting: where each event that matches a destination is now.
 //!
-//! An event is delivered (the receiver accepted it), dead (it is in `dead-letter`), or waiting (its source offset or its
-//! retry record is not committed). Nothing else may be true of it.
+//! An event is delivered (the receiver accepted it), dead (it is in `dead-letter`), or waiting (its source record or a
+//! retry record is not settled). Nothing else may be true of it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -107,14 +107,17 @@ impl Account {
     }
 }
 
-/// The records of a topic from the group's committed positions on.
+/// The records of a topic that are not settled: from the group's committed positions on, but for those that the note
+/// beside a position names as finished.
 pub(crate) async fn unsettled(scene: &Scene, group: &str, topic: &str) -> Vec<RawRecord> {
     let committed = scene.kafka.committed(group, topic);
     let mut records = scene.kafka.read_all(topic).await;
     records.retain(|record| {
-        committed
-            .get(&record.partition)
-            .is_none_or(|found| record.offset >= found.offset)
+        committed.get(&record.partition).is_none_or(|found| {
+            let finished = found.finished(topic);
+            record.offset >= found.offset
+                && !finished.iter().any(|range| range.contains(&record.offset))
+        })
     });
     records
 }
