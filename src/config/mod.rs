@@ -24,6 +24,7 @@ mod read;
 mod rules;
 pub mod schema;
 pub mod settings;
+pub mod sources;
 mod strict_json;
 #[cfg(test)]
 mod tests;
