@@ -18,6 +18,9 @@ use bytes::Bytes;
 use crate::domain::event::Headers;
 use crate::domain::ids::InvalidName;
 
+pub mod attempt;
+#[cfg(test)]
+mod samples;
 pub mod source;
 
 /// One Kafka record as plain data.
