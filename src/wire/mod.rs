@@ -19,6 +19,7 @@ use crate::domain::event::Headers;
 use crate::domain::ids::InvalidName;
 
 pub mod attempt;
+pub mod retry;
 #[cfg(test)]
 mod samples;
 pub mod source;
