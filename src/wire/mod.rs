@@ -19,6 +19,7 @@ use crate::domain::event::Headers;
 use crate::domain::ids::InvalidName;
 
 pub mod attempt;
+pub mod dead_letter;
 pub mod retry;
 #[cfg(test)]
 mod samples;
