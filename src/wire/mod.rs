@@ -20,6 +20,7 @@ use crate::domain::ids::InvalidName;
 
 pub mod attempt;
 pub mod dead_letter;
+pub mod dedicated;
 pub mod retry;
 #[cfg(test)]
 mod samples;
