@@ -9,7 +9,7 @@ const LAYERS: [(&str, u8); 19] = [
     ("domain", 0),
     ("clock", 1),
     ("config", 1),
-    ("wire", 1),
+    ("wire", 2),
     ("egress", 2),
     ("telemetry", 2),
     ("index", 3),
@@ -127,7 +127,7 @@ fn an_import_from_the_same_or_a_higher_layer_is_found_with_file_and_line() {
             "src/wire/mod.rs",
             "\nuse crate::{domain::event::Event, kafka::Client};"
         ),
-        ["src/wire/mod.rs:2: crate::kafka::Client: layer 1 (`wire`) imports layer 3 (`kafka`)"]
+        ["src/wire/mod.rs:2: crate::kafka::Client: layer 2 (`wire`) imports layer 3 (`kafka`)"]
     );
     assert_eq!(
         lines("src/egress/mod.rs", "use super::telemetry::logs;").len(),

@@ -20,7 +20,6 @@ mod rules;
 #[cfg(test)]
 mod tests;
 
-pub use rules::check_event_type;
 
 /// The largest document, in bytes.
 pub const BYTES_MAX: usize = 256 << 10;

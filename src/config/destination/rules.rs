@@ -7,6 +7,7 @@ use std::time::Duration;
 use crate::config::faults::{Findings, child};
 use crate::config::settings::Settings;
 use crate::config::words;
+use crate::domain::event_type::Pattern;
 use crate::domain::destination::{BackoffKind, RetryPolicy, Subscription};
 use crate::domain::ids::{DestinationId, TenantId};
 use crate::domain::units::Span;
@@ -63,7 +64,7 @@ pub(super) fn subscriptions(
             subscription.event_types.as_deref(),
             &child(&at, "event_types"),
             findings,
-            |pattern| check_event_type(pattern).err(),
+            |pattern| Pattern::parse(pattern).err().map(|error| error.to_string()),
         );
     }
 }
@@ -94,29 +95,6 @@ fn check_list(
             findings.add(&format!("{at}/{index}"), message);
         }
     }
-}
-
-/// Checks a pattern of event types: 1 to 256 bytes without control characters, at most 16 stars, `**` only as a whole
-/// segment.
-///
-/// # Errors
-/// What is wrong with it.
-pub fn check_event_type(pattern: &str) -> Result<(), String> {
-    let wrong = |what: &str| Err(format!("{} {what}", words::quoted(pattern)));
-    if pattern.is_empty() || pattern.len() > 256 {
-        return wrong("is not a pattern of event types; 1 to 256 bytes are allowed");
-    }
-    if pattern.contains(char::is_control) {
-        return wrong("has control characters");
-    }
-    if pattern.matches('*').count() > 16 {
-        return wrong("has more than 16 stars");
-    }
-    let misplaced = |segment: &str| segment.contains("**") && segment != "**";
-    if pattern.split('.').any(misplaced) {
-        return wrong("has `**` within a segment; it stands for whole ones, as in `order.**`");
-    }
-    Ok(())
 }
 
 /// Adds a fault unless `value` is `allowed`.

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{BYTES_MAX, check_event_type, parse, parse_document};
+use super::{BYTES_MAX, parse, parse_document};
 use crate::config::defaults;
 use crate::config::faults::Fault;
 use crate::domain::destination::{BackoffKind, DeliveryPolicy, Destination, RetryPolicy};
@@ -327,32 +327,6 @@ fn a_smaller_limit_of_the_settings_is_named() {
     let faults = parse_document(value.as_bytes(), &|_| true, &settings).expect_err("72h");
     assert_eq!(faults.len(), 1);
     assert_eq!(faults[0].pointer, "/retry/max_age");
-}
-
-#[test]
-fn patterns_of_event_types_are_checked() {
-    for good in [
-        "*",
-        "**",
-        "order.*",
-        "order.*ed.**",
-        "a..b",
-        "é",
-        &"*.".repeat(16),
-    ] {
-        assert_eq!(check_event_type(good), Ok(()), "{good}");
-    }
-    for bad in [
-        "",
-        "a**",
-        "***",
-        "a.**b",
-        "a\n",
-        &"*.".repeat(17),
-        &"x".repeat(257),
-    ] {
-        assert!(check_event_type(bad).is_err(), "{bad}");
-    }
 }
 
 #[test]
