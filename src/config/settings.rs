@@ -1,12 +1,15 @@
 //! What the settings mean. Every key has its default and its comment in `config/default.toml`.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use serde::Deserialize;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use super::properties::is_secret;
 use crate::domain::units::{ByteSize, Span};
 
 /// All settings, valid as a whole.
@@ -39,8 +42,27 @@ pub struct Settings {
     pub shutdown: Shutdown,
 }
 
+impl Settings {
+    /// How long retry topics keep a record: the longest of `archive.retention`, `retry.max_age_max` and four times the
+    /// longest tier, and 2 days more, so that Kafka never deletes what is still to be delivered.
+    #[must_use]
+    pub fn retry_retention(&self) -> Span {
+        let longest_tier = self
+            .retry
+            .tiers
+            .iter()
+            .max()
+            .map_or(Duration::ZERO, |tier| tier.0);
+        let needed = longest_tier
+            .saturating_mul(4)
+            .max(self.archive.retention.0)
+            .max(self.retry.max_age_max.0);
+        Span(needed.saturating_add(Duration::from_secs(2 * 86_400)))
+    }
+}
+
 /// How to reach Kafka.
-#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[derive(Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Kafka {
     /// `bootstrap.servers`.
@@ -49,6 +71,25 @@ pub struct Kafka {
     pub group: String,
     /// Passed to librdkafka as they are.
     pub properties: BTreeMap<String, String>,
+}
+
+/// Values of properties that may be secret are not shown.
+impl fmt::Debug for Kafka {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let properties: BTreeMap<&str, &str> = self
+            .properties
+            .iter()
+            .map(|(name, value)| {
+                let shown = if is_secret(name) { "[redacted]" } else { value };
+                (name.as_str(), shown)
+            })
+            .collect();
+        f.debug_struct("Kafka")
+            .field("brokers", &self.brokers)
+            .field("group", &self.group)
+            .field("properties", &properties)
+            .finish()
+    }
 }
 
 /// Our own topics.
@@ -137,6 +178,8 @@ impl<'de> Deserialize<'de> for Start {
 pub struct Retry {
     /// The delays, ascending; partition 0 (no delay) comes before them. May only be appended to.
     pub tiers: Vec<Span>,
+    /// The largest `max_age` that a destination may ask for; with others it decides how long retry topics keep.
+    pub max_age_max: Span,
     /// How many destinations have a retry topic of their own at most.
     pub dedicated_topics: usize,
     /// A drained dedicated topic of a destination that failed no more for this long is retired.
@@ -234,6 +277,7 @@ pub struct Catalog {
 #[serde(deny_unknown_fields)]
 pub struct Admin {
     /// Where `/livez`, `/readyz` and `/metrics` are served.
+    #[serde(deserialize_with = "address")]
     pub listen: SocketAddr,
 }
 
@@ -243,4 +287,13 @@ pub struct Admin {
 pub struct Shutdown {
     /// How long what is in flight may take to finish.
     pub timeout: Span,
+}
+
+fn address<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<SocketAddr, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse().map_err(|_not_an_address| {
+        serde::de::Error::custom(format!(
+            "`{text}` is not an address with a port; write it like `127.0.0.1:8077` or `[::1]:8077`"
+        ))
+    })
 }

@@ -3,10 +3,17 @@
 //! Invariant: no IO, no async, no clock, no randomness, no logging; time and random numbers come in as values.
 
 pub mod attempt;
+pub mod backoff;
+pub mod commit_metadata;
 pub mod delivery;
 pub mod destination;
+pub mod disposition;
 pub mod event;
 pub mod ids;
+pub mod lane;
+pub mod offset_ledger;
 pub mod outcome;
+pub mod retry_tier;
 pub mod secret;
+pub mod signature;
 pub mod units;

@@ -1,1 +1,392 @@
-//! (being written)
+//! The role `retry`: owns lanes, and delivers what waits in their retry topics.
+//!
+//! The group `<group>.lanes` shares out the partitions of the topic `lanes`. Who holds partition l reads, with a second
+//! consumer that is assigned by hand under the group id `<group>.retry`, every tier of that lane in the shared retry
+//! topic and the retry topics of the lane's destinations.
+//!
+//! Invariant: a lane is given up only after its readers stopped and their positions were committed.
+//! Invariant: every owned position is committed at least once a minute, so that Kafka does not forget it.
+
+mod dedicated;
+mod reader;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::Duration;
+
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::error::KafkaResult;
+use rdkafka::{ClientConfig, Offset};
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinHandle;
+
+use crate::catalog::Catalog;
+use crate::clock::Clock;
+use crate::config::settings::Settings;
+use crate::dispatch::Dispatcher;
+use crate::domain::ids::DestinationId;
+use crate::domain::offset_ledger::OffsetLedger;
+use crate::domain::retry_tier::{shared_partition, tier_and_lane};
+use crate::kafka::commit::Assigned;
+use crate::kafka::consumer::{Assignments, Context, Queue, SplitConsumer, TopicPartition};
+use crate::kafka::names::Names;
+use crate::kafka::outbox::{DedicatedTopics, Outbox};
+use crate::kafka::partition::{Bounds, Memory, Partition};
+use crate::kafka::topics::{self, TopicAdmin};
+use crate::telemetry::metrics::{CommitResult, LedgerOwner, Metrics};
+use crate::telemetry::readiness::Readiness;
+
+/// What the role works with.
+#[derive(Clone)]
+pub struct Parts {
+    /// All settings.
+    pub settings: Arc<Settings>,
+    /// Which destinations there are.
+    pub catalog: Arc<Catalog>,
+    /// Attempts.
+    pub dispatcher: Arc<Dispatcher>,
+    /// For what has to wait longer, or is given up.
+    pub outbox: Arc<Outbox>,
+    /// Which destinations have topics of their own.
+    pub dedicated: Arc<DedicatedTopics>,
+    /// Makes and deletes topics.
+    pub admin: Arc<TopicAdmin>,
+    /// The topics as they were found at the start.
+    pub topics: Arc<topics::Report>,
+    /// The names of topics.
+    pub names: Names,
+    /// Where to count.
+    pub metrics: Metrics,
+    /// Where to say what is missing.
+    pub readiness: Readiness,
+    /// The wall clock.
+    pub clock: Clock,
+    /// Guards commit metadata.
+    pub cluster_id: String,
+}
+
+impl std::fmt::Debug for Parts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Parts")
+    }
+}
+
+/// The readers of one topic's partitions in one lane.
+struct Reading {
+    lane: u32,
+    /// `None`: the shared topic.
+    destination: Option<DestinationId>,
+    partitions: Vec<TopicPartition>,
+    tasks: Vec<JoinHandle<()>>,
+    state: dedicated::State,
+}
+
+struct Shared {
+    parts: Parts,
+    consumer: Arc<SplitConsumer>,
+    assigned: Assigned,
+    /// What waits in memory for its due time.
+    memory: Arc<Memory>,
+    lanes: Mutex<HashSet<u32>>,
+    /// By topic; the shared topic stands once for each lane.
+    readings: Mutex<HashMap<(Arc<str>, u32), Reading>>,
+    /// Records seen in the shared topic lately, by destination.
+    pressure: Mutex<HashMap<DestinationId, usize>>,
+    /// Told when a destination needs a topic, or topics were announced.
+    reconcile: Notify,
+    runtime: Handle,
+    shutdown: watch::Receiver<bool>,
+}
+
+/// The role.
+pub struct Retry {
+    shared: Arc<Shared>,
+    lanes: Arc<SplitConsumer>,
+}
+
+impl std::fmt::Debug for Retry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Retry")
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Retry {
+    /// Connects and joins the lanes' group.
+    ///
+    /// # Errors
+    /// If librdkafka refuses the configuration.
+    pub fn new(parts: Parts, config: &ClientConfig, shutdown: watch::Receiver<bool>) -> KafkaResult<Self> {
+        let group = &parts.settings.kafka.group;
+        let mut records = config.clone();
+        records
+            .set("group.id", format!("{group}.retry"))
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            .set("auto.offset.reset", "earliest")
+            .set("isolation.level", "read_committed")
+            .set("queued.max.messages.kbytes", "64")
+            .set("fetch.message.max.bytes", "65536");
+        let mut lanes = config.clone();
+        lanes
+            .set("group.id", format!("{group}.lanes"))
+            .set("enable.auto.commit", "false")
+            .set("auto.offset.reset", "latest");
+        let told: Arc<OnceLock<std::sync::Weak<Shared>>> = Arc::default();
+        let consumer = Arc::new(SplitConsumer::new("retry", &records, {
+            let told = Arc::clone(&told);
+            move |result| {
+                if let (Err(error), Some(shared)) = (result, told.get().and_then(std::sync::Weak::upgrade)) {
+                    tracing::debug!(error = %error, "retry positions were not committed; sending them again");
+                    let commits = &shared.parts.metrics.ledgers.get(LedgerOwner::Retry).commits;
+                    commits.get(CommitResult::Failed).inc();
+                    shared.assigned.commit_again();
+                }
+            }
+        })?);
+        let shared = Arc::new(Shared {
+            assigned: Assigned::new(parts.cluster_id.clone()),
+            memory: Memory::new(parts.settings.dispatch.memory.0 / 4),
+            lanes: Mutex::default(),
+            readings: Mutex::default(),
+            pressure: Mutex::default(),
+            reconcile: Notify::new(),
+            runtime: Handle::current(),
+            consumer,
+            shutdown,
+            parts,
+        });
+        if told.set(Arc::downgrade(&shared)).is_err() {
+            unreachable!("set once");
+        }
+        shared.parts.readiness.set("lanes", Err("no lanes are assigned yet"));
+        let lanes = Arc::new(SplitConsumer::new("lanes", &lanes, |_| {})?);
+        lanes.subscribe(&[&shared.parts.names.lanes], LaneAssignments(Arc::clone(&shared)))?;
+        Ok(Self { shared, lanes })
+    }
+
+    /// Commits positions and looks after dedicated topics until `shutdown` is told, then gives the lanes up.
+    pub async fn run(self) {
+        let shared = self.shared;
+        let mut shutdown = shared.shutdown.clone();
+        let every = |period: Duration| {
+            let mut interval = tokio::time::interval(period);
+            interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+            interval
+        };
+        let mut commit = every(shared.parts.settings.ledger.commit_interval.0);
+        let mut keep = every(Duration::from_secs(60));
+        let mut reconcile = every(Duration::from_secs(1));
+        let mut observe = every(Duration::from_secs(5));
+        let mut look_after = every(shared.parts.settings.retry.delete_after.0.clamp(Duration::from_millis(200), Duration::from_secs(60)));
+        loop {
+            tokio::select! {
+                _ = shutdown.changed() => break,
+                _ = commit.tick() => shared.commit(false),
+                _ = keep.tick() => {
+                    shared.commit(true);
+                    lock(&shared.pressure).clear();
+                }
+                _ = reconcile.tick() => dedicated::follow(&shared).await,
+                () = shared.reconcile.notified() => dedicated::make(&shared).await,
+                _ = look_after.tick() => dedicated::look_after(&shared).await,
+                _ = observe.tick() => observe_lag(&shared).await,
+            }
+        }
+        let (lanes, records) = (self.lanes, Arc::clone(&shared.consumer));
+        let closed = tokio::task::spawn_blocking(move || {
+            lanes.close();
+            records.close();
+        });
+        if closed.await.is_err() {
+            tracing::error!("closing the retry consumers panicked");
+        }
+    }
+}
+
+impl Shared {
+    fn commit(&self, even_unchanged: bool) {
+        let partitions = self.assigned.all();
+        let sent = self.assigned.commit(self.consumer.client(), &partitions, even_unchanged, CommitMode::Async);
+        if let Err(error) = sent {
+            tracing::warn!(error = %error, "retry positions could not be sent");
+        }
+    }
+
+    fn owns(&self, lane: u32) -> bool {
+        lock(&self.lanes).contains(&lane)
+    }
+
+    /// Starts to read partitions; `from_start`: of a topic that was just made. Blocks.
+    fn read(
+        self: &Arc<Self>,
+        topic: &Arc<str>,
+        lane: u32,
+        destination: Option<DestinationId>,
+        from_start: bool,
+    ) -> KafkaResult<()> {
+        let tiers = self.parts.outbox.tiers();
+        let lanes = self.parts.settings.topics.lanes;
+        let partitions: Vec<TopicPartition> = (0..tiers.partitions())
+            .map(|tier| match &destination {
+                None => (Arc::clone(topic), shared_partition(tier, lane, lanes)),
+                Some(_) => (Arc::clone(topic), i32::try_from(tier).unwrap_or(i32::MAX)),
+            })
+            .collect();
+        let committed = if from_start {
+            vec![None; partitions.len()]
+        } else {
+            self.assigned.committed(self.consumer.client(), &partitions)?
+        };
+        let bounds = Bounds {
+            events: self.parts.settings.retry.waiting_per_partition * 2 + 1000,
+            span: self.parts.settings.ledger.span,
+        };
+        let mut tasks = Vec::new();
+        for (tier, ((topic, number), committed)) in (0..).zip(partitions.iter().zip(committed)) {
+            let (start, finished) = committed.map_or((Offset::Beginning, Vec::new()), |committed| {
+                (Offset::Offset(committed.position), committed.finished)
+            });
+            let ledger = OffsetLedger::new(finished);
+            let partition = Partition::new(Arc::clone(topic), *number, ledger, bounds, Arc::clone(&self.memory));
+            self.assigned.add(Arc::clone(&partition));
+            let queue: Arc<Queue> = self.consumer.assign(topic, *number, start)?;
+            let reader = reader::Reader::new(Arc::clone(self), queue, partition, tier, destination.is_some());
+            tasks.push(self.runtime.spawn(reader.run()));
+        }
+        let reading = Reading {
+            lane,
+            destination,
+            partitions,
+            tasks,
+            state: dedicated::State::default(),
+        };
+        lock(&self.readings).insert((Arc::clone(topic), lane), reading);
+        Ok(())
+    }
+
+    /// Ends readings: stops them, waits for what is in flight, commits, unassigns. Blocks.
+    fn stop(&self, readings: Vec<Reading>, limit: Duration) {
+        let keys: Vec<TopicPartition> =
+            readings.iter().flat_map(|reading| reading.partitions.iter().cloned()).collect();
+        let partitions = self.assigned.remove(&keys);
+        for partition in &partitions {
+            partition.revoke();
+        }
+        let drained = async {
+            self.parts.dispatcher.release_revoked().await;
+            for task in readings.into_iter().flat_map(|reading| reading.tasks) {
+                if task.await.is_err() {
+                    tracing::error!("a retry reader panicked");
+                }
+            }
+            self.parts.dispatcher.release_revoked().await;
+            for partition in &partitions {
+                partition.drained().await;
+            }
+        };
+        let drained = self.runtime.block_on(async { tokio::time::timeout(limit, drained).await });
+        if drained.is_err() {
+            tracing::warn!("deliveries were still in flight when their lanes were given up; they may be repeated");
+        }
+        let sent = self.assigned.commit(self.consumer.client(), &partitions, false, CommitMode::Sync);
+        if let Err(error) = sent {
+            tracing::warn!(error = %error, "retry positions could not be committed when lanes were given up");
+        }
+        for (topic, number) in keys {
+            if let Err(error) = self.consumer.unassign(&topic, number) {
+                tracing::warn!(kafka.topic = %topic, kafka.partition = number, error = %error, "a retry partition could not be unassigned");
+            }
+        }
+    }
+}
+
+struct LaneAssignments(Arc<Shared>);
+
+impl Assignments for LaneAssignments {
+    fn assigned(&self, _: &BaseConsumer<Context>, partitions: &[TopicPartition]) -> KafkaResult<Vec<Offset>> {
+        // The topic holds no records; where to start does not matter.
+        Ok(vec![Offset::End; partitions.len()])
+    }
+
+    fn started(&self, queues: Vec<Arc<Queue>>) {
+        let shared = &self.0;
+        let lanes: Vec<u32> = queues.iter().filter_map(|queue| u32::try_from(queue.number()).ok()).collect();
+        lock(&shared.lanes).extend(&lanes);
+        for lane in lanes {
+            let topic = Arc::clone(&shared.parts.names.retry);
+            let mut told = false;
+            while let Err(error) = shared.read(&topic, lane, None, false) {
+                if *shared.shutdown.borrow() {
+                    return;
+                }
+                if !told {
+                    tracing::warn!(lane, error = %error, "a lane cannot be read yet; trying again each second");
+                    told = true;
+                }
+                std::thread::sleep(Duration::from_secs(1));
+            }
+        }
+        let owned = lock(&shared.lanes).len();
+        shared.parts.metrics.retry.lanes_owned.set(i64::try_from(owned).unwrap_or(i64::MAX));
+        tracing::info!(lanes = owned, "lanes owned");
+        shared.parts.readiness.set("lanes", Ok(()));
+    }
+
+    fn revoked(&self, _: &BaseConsumer<Context>, partitions: &[TopicPartition], _lost: bool) {
+        let shared = &self.0;
+        let lanes: HashSet<u32> =
+            partitions.iter().filter_map(|(_, number)| u32::try_from(*number).ok()).collect();
+        lock(&shared.lanes).retain(|lane| !lanes.contains(lane));
+        let readings: Vec<Reading> = {
+            let mut readings = lock(&shared.readings);
+            let keys: Vec<_> = readings.keys().filter(|(_, lane)| lanes.contains(lane)).cloned().collect();
+            keys.iter().filter_map(|key| readings.remove(key)).collect()
+        };
+        let settings = &shared.parts.settings;
+        let limit = if *shared.shutdown.borrow() {
+            settings.shutdown.timeout.0
+        } else {
+            settings.ledger.revoke_timeout.0
+        };
+        shared.stop(readings, limit);
+        let owned = lock(&shared.lanes).len();
+        shared.parts.metrics.retry.lanes_owned.set(i64::try_from(owned).unwrap_or(i64::MAX));
+    }
+}
+
+/// Looks up how much waits in each tier.
+async fn observe_lag(shared: &Arc<Shared>) {
+    let shared = Arc::clone(shared);
+    let looked = tokio::task::spawn_blocking(move || {
+        let tiers = shared.parts.outbox.tiers();
+        let mut lags = vec![0_i64; tiers.partitions() as usize];
+        let lanes = shared.parts.settings.topics.lanes;
+        for partition in shared.assigned.all() {
+            let number = partition.number();
+            let tier = if partition.topic() == &shared.parts.names.retry {
+                tier_and_lane(number, lanes).map_or(0, |(tier, _)| tier)
+            } else {
+                u32::try_from(number).unwrap_or(0)
+            };
+            let limit = Duration::from_secs(2);
+            let ends = shared.consumer.client().fetch_watermarks(partition.topic(), number, limit);
+            if let (Ok((low, end)), Some(lag)) = (ends, lags.get_mut(tier as usize)) {
+                let position = partition.ledger().position().unwrap_or(low);
+                *lag += (end - position).max(0);
+            }
+        }
+        for (tier, lag) in lags.into_iter().enumerate() {
+            shared.parts.metrics.tier(tier).lag.set(lag);
+        }
+        let dedicated = i64::try_from(shared.parts.dedicated.len()).unwrap_or(i64::MAX);
+        shared.parts.metrics.retry.dedicated_topics.set(dedicated);
+    });
+    if looked.await.is_err() {
+        tracing::error!("looking up the lags of retry topics panicked");
+    }
+}

@@ -1,1 +1,344 @@
-//! (being written)
+//! The role `route`: reads the source topics and gives each event to the destinations that subscribed to it.
+//!
+//! A consumer group shares out the partitions; each is read by one task, from its own queue.
+//!
+//! Invariant: a partition waits only for the bounds of its own ledger, for the memory of all, or while the
+//! configuration is stale; never for one destination.
+
+mod positions;
+mod worker;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::error::KafkaResult;
+use rdkafka::{ClientConfig, Offset};
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::catalog::Catalog;
+use crate::clock::Clock;
+use crate::config::settings::Settings;
+use crate::dispatch::Dispatcher;
+use crate::domain::offset_ledger::OffsetLedger;
+use crate::kafka::commit::Assigned;
+use crate::kafka::consumer::{Assignments, Context, Queue, SplitConsumer, TopicPartition};
+use crate::kafka::outbox::Outbox;
+use crate::kafka::partition::{Bounds, Memory, Partition};
+use crate::telemetry::metrics::{CommitResult, LedgerOwner, Metrics};
+use crate::telemetry::readiness::Readiness;
+use crate::wire::source::SourceReader;
+
+/// For how long the last commit is tried.
+const FINAL_COMMIT: Duration = Duration::from_secs(5);
+
+/// What the role works with.
+#[derive(Debug, Clone)]
+pub struct Parts {
+    /// All settings.
+    pub settings: Arc<Settings>,
+    /// Who subscribed.
+    pub catalog: Arc<Catalog>,
+    /// Attempts.
+    pub dispatcher: Arc<Dispatcher>,
+    /// For what cannot be attempted.
+    pub outbox: Arc<Outbox>,
+    /// What events may take.
+    pub memory: Arc<Memory>,
+    /// Where to count.
+    pub metrics: Metrics,
+    /// Where to say what is missing.
+    pub readiness: Readiness,
+    /// The wall clock.
+    pub clock: Clock,
+    /// Guards commit metadata.
+    pub cluster_id: String,
+}
+
+/// The state that the polling thread and the workers share.
+struct Shared {
+    parts: Parts,
+    assigned: Assigned,
+    workers: Mutex<HashMap<TopicPartition, JoinHandle<()>>>,
+    readers: Mutex<HashMap<Arc<str>, Arc<SourceReader>>>,
+    /// Topics that existed when this instance started.
+    existed: HashSet<String>,
+    consumer: std::sync::OnceLock<Arc<SplitConsumer>>,
+    runtime: Handle,
+    shutdown: watch::Receiver<bool>,
+}
+
+impl Shared {
+    /// Ends the reading of partitions and waits for what is in flight.
+    async fn finish(&self, partitions: &[Arc<Partition>], limit: Duration) {
+        for partition in partitions {
+            partition.revoke();
+        }
+        let workers: Vec<JoinHandle<()>> = {
+            let mut workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
+            let keys = partitions.iter().map(|partition| (Arc::clone(partition.topic()), partition.number()));
+            keys.filter_map(|key| workers.remove(&key)).collect()
+        };
+        let drained = async {
+            self.parts.dispatcher.release_revoked().await;
+            for worker in workers {
+                if worker.await.is_err() {
+                    tracing::error!("a worker panicked");
+                }
+            }
+            // What a worker still submitted.
+            self.parts.dispatcher.release_revoked().await;
+            for partition in partitions {
+                partition.drained().await;
+            }
+        };
+        if tokio::time::timeout(limit, drained).await.is_err() {
+            let live: usize = partitions.iter().map(|partition| partition.live()).sum();
+            tracing::warn!(events = live, "still in flight when the reading of their partitions ended; they may be repeated");
+        }
+    }
+
+    /// Commits what is still held; tries again for a while, since a rebalance may be under way. Blocks.
+    fn commit_for_good(&self, consumer: &SplitConsumer) {
+        let until = std::time::Instant::now() + FINAL_COMMIT;
+        loop {
+            let sent = self.assigned.commit(consumer.client(), &self.assigned.all(), false, CommitMode::Sync);
+            self.count_commit(sent.is_ok());
+            match sent {
+                Ok(_) => return,
+                Err(error) if std::time::Instant::now() > until => {
+                    tracing::warn!(error = %error, "the last positions could not be committed; events may be repeated");
+                    return;
+                }
+                Err(_) => std::thread::sleep(Duration::from_millis(100)),
+            }
+        }
+    }
+
+    fn count_commit(&self, committed: bool) {
+        let result = if committed { CommitResult::Committed } else { CommitResult::Failed };
+        self.parts.metrics.ledgers.get(LedgerOwner::Sources).commits.get(result).inc();
+    }
+}
+
+/// The role.
+pub struct Router {
+    shared: Arc<Shared>,
+    consumer: Arc<SplitConsumer>,
+}
+
+impl std::fmt::Debug for Router {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Router")
+    }
+}
+
+impl Router {
+    /// Connects and joins the group.
+    ///
+    /// # Errors
+    /// If librdkafka refuses the configuration.
+    pub fn new(
+        parts: Parts,
+        config: &ClientConfig,
+        existed: HashSet<String>,
+        shutdown: watch::Receiver<bool>,
+    ) -> KafkaResult<Self> {
+        let mut config = config.clone();
+        config
+            .set("group.id", &parts.settings.kafka.group)
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            .set("auto.offset.reset", "error")
+            .set("isolation.level", "read_committed");
+        let shared = Arc::new(Shared {
+            assigned: Assigned::new(parts.cluster_id.clone()),
+            workers: Mutex::default(),
+            readers: Mutex::default(),
+            existed,
+            consumer: std::sync::OnceLock::new(),
+            runtime: Handle::current(),
+            shutdown,
+            parts,
+        });
+        let told = Arc::downgrade(&shared);
+        let consumer = Arc::new(SplitConsumer::new("router", &config, move |result| {
+            let Some(shared) = told.upgrade() else { return };
+            shared.count_commit(result.is_ok());
+            if let Err(error) = result {
+                tracing::debug!(error = %error, "positions were not committed; sending them again");
+                shared.assigned.commit_again();
+            }
+        })?);
+        if shared.consumer.set(Arc::clone(&consumer)).is_err() {
+            unreachable!("a new role has no consumer yet");
+        }
+        let topics: Vec<String> = shared.parts.settings.sources.keys().map(|name| subscription(name)).collect();
+        let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
+        shared.parts.readiness.set("sources", Err("no partitions are assigned yet"));
+        consumer.subscribe(&topics, RouterAssignments(Arc::clone(&shared)))?;
+        Ok(Self { shared, consumer })
+    }
+
+    /// Commits positions until `shutdown` is told, then drains and leaves the group.
+    pub async fn run(self) {
+        let shared = self.shared;
+        let mut shutdown = shared.shutdown.clone();
+        let mut commit = tokio::time::interval(shared.parts.settings.ledger.commit_interval.0);
+        commit.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut observe = tokio::time::interval(Duration::from_secs(5));
+        observe.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = shutdown.changed() => break,
+                _ = commit.tick() => {
+                    let partitions = shared.assigned.all();
+                    let sent = shared.assigned.commit(self.consumer.client(), &partitions, false, CommitMode::Async);
+                    if let Err(error) = sent {
+                        tracing::warn!(error = %error, "positions could not be sent");
+                    }
+                }
+                _ = observe.tick() => observe_lag(&shared, &self.consumer).await,
+            }
+        }
+        // While still a member of the group, since a commit of one that leaves may be refused.
+        let held = shared.assigned.all();
+        shared.finish(&held, shared.parts.settings.shutdown.timeout.0).await;
+        let consumer = Arc::clone(&self.consumer);
+        let closed = tokio::task::spawn_blocking(move || {
+            shared.commit_for_good(&consumer);
+            consumer.close();
+        });
+        if closed.await.is_err() {
+            tracing::error!("closing the router's consumer panicked");
+        }
+    }
+}
+
+/// The subscription for a source: its name, or a regular expression for a pattern.
+fn subscription(source: &str) -> String {
+    if source.contains('*') {
+        let escaped: Vec<String> = source.split('*').map(|part| part.replace('.', "\\.")).collect();
+        format!("^{}$", escaped.join(".*"))
+    } else {
+        source.to_owned()
+    }
+}
+
+/// Looks up how far behind each partition is.
+async fn observe_lag(shared: &Arc<Shared>, consumer: &Arc<SplitConsumer>) {
+    let (shared, consumer) = (Arc::clone(shared), Arc::clone(consumer));
+    let looked = tokio::task::spawn_blocking(move || {
+        let mut lags: HashMap<String, i64> = HashMap::new();
+        let (mut unsettled, mut holes, mut oldest) = (0, 0, None::<i64>);
+        for partition in shared.assigned.all() {
+            let (position, at) = {
+                let ledger = partition.ledger();
+                unsettled += ledger.unsettled();
+                holes += ledger.holes();
+                (ledger.position(), ledger.oldest_unsettled_ms())
+            };
+            oldest = [oldest, at].into_iter().flatten().min();
+            let source = shared.parts.settings.source_of(partition.topic()).map(|(name, _)| name.to_owned());
+            let ends = consumer.client().fetch_watermarks(partition.topic(), partition.number(), Duration::from_secs(2));
+            if let (Some(source), Some(position), Ok((_, end))) = (source, position, ends) {
+                *lags.entry(source).or_default() += (end - position).max(0);
+            }
+        }
+        let metrics = &shared.parts.metrics;
+        for (source, lag) in lags {
+            metrics.source(&source).lag.set(lag);
+        }
+        let age = oldest.map_or(0, |at| shared.parts.clock.now_ms() - at);
+        let ledgers = metrics.ledgers.get(LedgerOwner::Sources);
+        ledgers.unsettled.set(i64::try_from(unsettled).unwrap_or(i64::MAX));
+        ledgers.holes.set(i64::try_from(holes).unwrap_or(i64::MAX));
+        ledgers.oldest.set(Duration::from_millis(u64::try_from(age).unwrap_or(0)).as_secs_f64());
+    });
+    if looked.await.is_err() {
+        tracing::error!("looking up lags panicked");
+    }
+}
+
+struct RouterAssignments(Arc<Shared>);
+
+impl Assignments for RouterAssignments {
+    fn assigned(
+        &self,
+        consumer: &BaseConsumer<Context>,
+        partitions: &[TopicPartition],
+    ) -> KafkaResult<Vec<Offset>> {
+        let shared = &self.0;
+        let starts = positions::resolve(shared, consumer, partitions)?;
+        let bounds = Bounds {
+            events: shared.parts.settings.ledger.events,
+            span: shared.parts.settings.ledger.span,
+        };
+        let mut offsets = Vec::with_capacity(starts.len());
+        for ((topic, number), start) in partitions.iter().zip(starts) {
+            shared.assigned.add(Partition::new(
+                Arc::clone(topic),
+                *number,
+                OffsetLedger::new(start.finished),
+                bounds,
+                Arc::clone(&shared.parts.memory),
+            ));
+            offsets.push(Offset::Offset(start.position));
+        }
+        Ok(offsets)
+    }
+
+    fn started(&self, queues: Vec<Arc<Queue>>) {
+        let shared = &self.0;
+        let mut workers = shared.workers.lock().unwrap_or_else(PoisonError::into_inner);
+        for queue in queues {
+            let Some(partition) = shared.assigned.get(queue.topic(), queue.number()) else { continue };
+            let key = (Arc::clone(queue.topic()), queue.number());
+            if let Some(worker) = worker::Worker::new(shared, queue, partition) {
+                workers.insert(key, shared.runtime.spawn(worker.run()));
+            }
+        }
+        drop(workers);
+        self.tell_share();
+        shared.parts.readiness.set("sources", Ok(()));
+    }
+
+    fn revoked(&self, consumer: &BaseConsumer<Context>, partitions: &[TopicPartition], lost: bool) {
+        let shared = &self.0;
+        let taken = shared.assigned.remove(partitions);
+        let limit = shared.parts.settings.ledger.revoke_timeout.0;
+        shared.runtime.block_on(shared.finish(&taken, limit));
+        if !lost {
+            let sent = shared.assigned.commit(consumer, &taken, false, CommitMode::Sync);
+            shared.count_commit(sent.is_ok());
+            if let Err(error) = sent {
+                tracing::warn!(error = %error, "positions could not be committed when partitions were taken away");
+            }
+        }
+        self.tell_share();
+    }
+}
+
+impl RouterAssignments {
+    /// Tells dispatch which share of the sources' partitions is held here.
+    fn tell_share(&self) {
+        let shared = &self.0;
+        let held = shared.assigned.all();
+        let topics: HashSet<&str> = held.iter().map(|partition| &**partition.topic()).collect();
+        let Some(consumer) = shared.consumer.get() else { return };
+        let in_all: usize = topics
+            .iter()
+            .filter_map(|topic| {
+                let found = consumer.client().fetch_metadata(Some(topic), Duration::from_secs(2)).ok()?;
+                Some(found.topics().first()?.partitions().len())
+            })
+            .sum();
+        if in_all > 0 {
+            #[expect(clippy::cast_precision_loss, reason = "counts of partitions are small")]
+            shared.parts.dispatcher.set_share(held.len() as f64 / in_all as f64);
+        }
+    }
+}

@@ -1,0 +1,219 @@
+//! The command line: what each subcommand takes, and which exit code it ends with.
+//!
+//! Exit codes: 0 fine; 1 the answer is no; 64 wrong usage; 69 Kafka not reachable; 70 a bug; 78 wrong settings.
+
+mod serve;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use tokio::sync::watch;
+
+use crate::config;
+use crate::config::faults::Fault;
+use crate::config::settings::Settings;
+use crate::domain::units::Span;
+use crate::egress::{self, Guard};
+use crate::telemetry::logs;
+
+/// The answer is no.
+pub const NO: u8 = 1;
+/// Wrong usage.
+pub const USAGE: u8 = 64;
+/// Kafka is not reachable.
+pub const UNREACHABLE: u8 = 69;
+/// A bug, or a failure that a restart may mend.
+pub const SOFTWARE: u8 = 70;
+/// Wrong settings.
+pub const SETTINGS: u8 = 78;
+
+/// Delivers events from Kafka topics to the destinations that your customers choose.
+#[derive(Debug, Parser)]
+#[command(name = "posthaste", version, arg_required_else_help = true)]
+struct Cli {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// What every subcommand takes.
+#[derive(Debug, Args)]
+struct Common {
+    /// File with settings (TOML); every key also as an environment variable POSTHASTE__SECTION__KEY.
+    #[arg(long, global = true, value_name = "FILE", env = "POSTHASTE_CONFIG")]
+    config: Option<PathBuf>,
+    /// Kafka's address, before file and environment.
+    #[arg(long, global = true, value_name = "HOST:PORT,…")]
+    brokers: Option<String>,
+    /// One setting, before file and environment: `retry.dedicated_topics=64`.
+    #[arg(long = "set", global = true, value_name = "KEY=VALUE", value_parser = key_value)]
+    set: Vec<(String, String)>,
+    /// How log lines are written, to standard error.
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
+    log: LogFormat,
+    /// Which log lines: a level, or a filter such as `info,posthaste::retry=debug`.
+    #[arg(long, global = true, value_name = "FILTER", env = "POSTHASTE_LOG")]
+    log_filter: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum LogFormat {
+    Text,
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run an instance.
+    Serve(serve::Arguments),
+    /// Try it: a broker, a receiver, three destinations and sample events in one process.
+    Dev {
+        /// Stop publishing after this time, wait for what is open, and end with 0 if all was accounted for.
+        #[arg(long = "for", value_name = "20s")]
+        run_for: Option<Span>,
+    },
+    /// Judge URLs as a send would: one URL a line on standard input. Needs no Kafka.
+    Egress,
+}
+
+fn key_value(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
+        _ => Err("write it like KEY=VALUE".to_owned()),
+    }
+}
+
+/// Runs the program.
+#[must_use]
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version go to standard output and are no mistakes.
+            let code = if error.use_stderr() { USAGE } else { 0 };
+            return match error.print() {
+                Ok(()) => ExitCode::from(code),
+                Err(_closed) => ExitCode::from(SOFTWARE),
+            };
+        }
+    };
+    let quiet = !matches!(cli.command, Command::Serve(_));
+    let filter = cli.common.log_filter.as_deref().unwrap_or(if quiet { "error" } else { "info" });
+    let format = match cli.common.log {
+        LogFormat::Text => logs::Format::Text,
+        LogFormat::Json => logs::Format::Json,
+    };
+    if let Err(error) = logs::init(format, filter) {
+        eprintln!("posthaste: --log-filter: {}", crate::telemetry::error_chain(&error));
+        return ExitCode::from(USAGE);
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("posthaste: the runtime does not start: {error}");
+            return ExitCode::from(SOFTWARE);
+        }
+    };
+    let code = runtime.block_on(run(cli.common, cli.command));
+    // What still blocks a thread (a closing client) does not hold the exit up.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    ExitCode::from(code)
+}
+
+async fn run(common: Common, command: Command) -> u8 {
+    if let Command::Dev { run_for } = command {
+        return dev(common, run_for).await;
+    }
+    let settings = match load(&common) {
+        Ok(settings) => settings,
+        Err(faults) => return wrong_settings(&faults),
+    };
+    match command {
+        Command::Serve(arguments) => serve::run(settings, arguments).await,
+        Command::Dev { .. } => unreachable!("handled above"),
+        Command::Egress => judge(&settings).await,
+    }
+}
+
+fn load(common: &Common) -> Result<Settings, Vec<Fault>> {
+    let mut overrides = common.set.clone();
+    if let Some(brokers) = &common.brokers {
+        overrides.push(("kafka.brokers".to_owned(), brokers.clone()));
+    }
+    config::load(&config::Sources {
+        file: common.config.clone(),
+        env: config::env::variables(),
+        overrides,
+    })
+}
+
+/// Tells all that is wrong with the settings.
+fn wrong_settings(faults: &[Fault]) -> u8 {
+    eprintln!("posthaste: wrong settings:");
+    for fault in faults {
+        eprintln!("  {fault}");
+    }
+    SETTINGS
+}
+
+async fn dev(common: Common, run_for: Option<Span>) -> u8 {
+    let options = crate::dev::Options {
+        brokers: common.brokers,
+        run_for: run_for.map(|span| span.0),
+    };
+    match crate::dev::run(options, stop_signal()).await {
+        Ok(true) => 0,
+        Ok(false) => NO,
+        Err(error) => {
+            eprintln!("posthaste dev: {error:#}");
+            SOFTWARE
+        }
+    }
+}
+
+async fn judge(settings: &Settings) -> u8 {
+    let guard = match Guard::new(&settings.egress, settings.webhook.dns_timeout.0) {
+        Ok(guard) => guard,
+        Err(faults) => return wrong_settings(&faults),
+    };
+    let input = tokio::io::BufReader::new(tokio::io::stdin());
+    match egress::run_lines(&guard, input, tokio::io::stdout()).await {
+        Ok(()) => 0,
+        Err(error) => {
+            eprintln!("posthaste egress: {error}");
+            SOFTWARE
+        }
+    }
+}
+
+/// Told when the process is asked to stop: SIGTERM or Ctrl-C.
+fn stop_signal() -> watch::Receiver<bool> {
+    let (tell, told) = watch::channel(false);
+    tokio::spawn(async move {
+        let terminate = async {
+            match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+                Ok(mut signal) => {
+                    signal.recv().await;
+                }
+                Err(error) => {
+                    tracing::error!(error = %error, "SIGTERM cannot be waited for");
+                    std::future::pending::<()>().await;
+                }
+            }
+        };
+        tokio::select! {
+            () = terminate => {}
+            interrupted = tokio::signal::ctrl_c() => {
+                if let Err(error) = interrupted {
+                    tracing::error!(error = %error, "Ctrl-C cannot be waited for");
+                }
+            }
+        }
+        tell.send_replace(true);
+        // Held until the process ends: a closed channel would look like no answer.
+        std::future::pending::<()>().await;
+    });
+    told
+}

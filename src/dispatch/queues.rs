@@ -1,0 +1,445 @@
+//! Who may start an attempt now: slots, bounds for each destination, fairness over destinations. No IO, no clock.
+//!
+//! Every destination has two short queues: fresh deliveries, straight from their source topic, and backlog, from its
+//! retry topic. Two rings hold the destinations that could start one; the rings are walked in turn, so that a
+//! destination with much waiting gets no more turns than one with little.
+//!
+//! Invariant: attempts in flight never exceed the slots; of backlog, never its share; of one destination, never its
+//! concurrency. While a destination has both kinds, each has half of its concurrency.
+//! Invariant: every queue is bounded in number, bytes and time; what does not fit is given back to be handed over.
+
+use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::cmp::Reverse;
+use std::sync::Arc;
+
+use tokio::sync::Notify;
+
+use crate::domain::ids::DestinationId;
+use crate::domain::rate_limit::RateLimit;
+use crate::telemetry::metrics::HandOver;
+
+/// Milliseconds on a clock that never jumps.
+pub(crate) type Millis = i64;
+
+/// The bounds of all destinations together.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    pub(crate) slots: usize,
+    pub(crate) backlog_slots: usize,
+    pub(crate) queue: usize,
+    pub(crate) queue_bytes: usize,
+    pub(crate) queue_wait: Millis,
+    pub(crate) slow_after: Millis,
+}
+
+/// What a destination's document allows.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Allowance {
+    pub(crate) enabled: bool,
+    pub(crate) concurrency: usize,
+    /// Attempts a second in this instance.
+    pub(crate) rate: Option<f64>,
+}
+
+/// Fresh from the source topic, or from the retry topic.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Fresh,
+    Backlog,
+}
+
+#[derive(Debug)]
+struct Queued<W> {
+    work: W,
+    bytes: usize,
+    since: Millis,
+}
+
+#[derive(Debug)]
+struct Entry<W> {
+    allowance: Allowance,
+    limit: RateLimit,
+    fresh: VecDeque<Queued<W>>,
+    backlog: VecDeque<Queued<W>>,
+    fresh_bytes: usize,
+    /// Attempts in flight: when each started, and its kind.
+    started: Vec<(u64, Millis, Kind)>,
+    last: Kind,
+    /// Has slow attempts while these hold half of all slots.
+    blocked: bool,
+    in_fresh_ring: bool,
+    in_backlog_ring: bool,
+    /// Told when the backlog's queue has room again.
+    room: Arc<Notify>,
+}
+
+impl<W> Entry<W> {
+    fn flying(&self, kind: Kind) -> usize {
+        self.started.iter().filter(|(_, _, k)| *k == kind).count()
+    }
+
+    fn queue(&self, kind: Kind) -> &VecDeque<Queued<W>> {
+        match kind {
+            Kind::Fresh => &self.fresh,
+            Kind::Backlog => &self.backlog,
+        }
+    }
+
+    fn may_start(&self, kind: Kind) -> bool {
+        let concurrency = self.allowance.concurrency.max(1);
+        if self.queue(kind).is_empty()
+            || !self.allowance.enabled
+            || (self.blocked && kind == Kind::Fresh)
+            || self.started.len() >= concurrency
+        {
+            return false;
+        }
+        let other = if kind == Kind::Fresh { Kind::Backlog } else { Kind::Fresh };
+        let contended = match kind {
+            Kind::Fresh => !self.backlog.is_empty() || self.flying(Kind::Backlog) > 0,
+            Kind::Backlog => !self.fresh.is_empty(),
+        };
+        if !contended {
+            return true;
+        }
+        if concurrency == 1 {
+            return self.last == other || self.queue(other).is_empty();
+        }
+        let half = match kind {
+            Kind::Fresh => concurrency / 2,
+            Kind::Backlog => concurrency - concurrency / 2,
+        };
+        self.flying(kind) < half
+    }
+
+    fn is_idle(&self, now: Millis) -> bool {
+        self.fresh.is_empty() && self.backlog.is_empty() && self.started.is_empty() && self.limit.is_at_rest(now)
+    }
+}
+
+/// An attempt that may start.
+#[derive(Debug)]
+pub(crate) struct Start<W> {
+    pub(crate) work: W,
+    pub(crate) destination: DestinationId,
+    pub(crate) token: u64,
+    pub(crate) kind: Kind,
+}
+
+/// What is to be done next.
+#[derive(Debug)]
+pub(crate) enum Next<W> {
+    Start(Start<W>),
+    HandOver(Vec<W>, HandOver),
+    Nothing,
+}
+
+/// What an attempt's end means for the destination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Effect {
+    None,
+    /// It asked for less; nothing before this time.
+    Throttled { hold_until: Millis },
+}
+
+#[derive(Debug)]
+pub(crate) struct Queues<W> {
+    limits: Limits,
+    entries: HashMap<DestinationId, Entry<W>>,
+    fresh_ring: VecDeque<DestinationId>,
+    backlog_ring: VecDeque<DestinationId>,
+    /// Destinations that may not start before a time.
+    timers: BinaryHeap<Reverse<(Millis, DestinationId)>>,
+    in_flight: usize,
+    backlog_in_flight: usize,
+    backlog_turn: bool,
+    next_token: u64,
+    queued: usize,
+}
+
+impl<W> Queues<W> {
+    pub(crate) fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            entries: HashMap::new(),
+            fresh_ring: VecDeque::new(),
+            backlog_ring: VecDeque::new(),
+            timers: BinaryHeap::new(),
+            in_flight: 0,
+            backlog_in_flight: 0,
+            backlog_turn: false,
+            next_token: 0,
+            queued: 0,
+        }
+    }
+
+    /// Attempts in flight: all, and those of backlog.
+    pub(crate) fn in_flight(&self) -> (usize, usize) {
+        (self.in_flight, self.backlog_in_flight)
+    }
+
+    /// Deliveries that wait in memory.
+    pub(crate) fn queued(&self) -> usize {
+        self.queued
+    }
+
+    /// Destinations that something is known of.
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    fn entry(&mut self, id: &DestinationId, allowance: Allowance) -> &mut Entry<W> {
+        let entry = self.entries.entry(id.clone()).or_insert_with(|| Entry {
+            allowance,
+            limit: RateLimit::new(allowance.rate),
+            fresh: VecDeque::new(),
+            backlog: VecDeque::new(),
+            fresh_bytes: 0,
+            started: Vec::new(),
+            last: Kind::Backlog,
+            blocked: false,
+            in_fresh_ring: false,
+            in_backlog_ring: false,
+            room: Arc::new(Notify::new()),
+        });
+        if entry.allowance != allowance {
+            if entry.allowance.rate != allowance.rate {
+                entry.limit.set_rate(allowance.rate);
+            }
+            entry.allowance = allowance;
+        }
+        entry
+    }
+
+    /// Takes a fresh delivery, or gives it back with the reason why it cannot wait here.
+    pub(crate) fn offer_fresh(
+        &mut self,
+        id: &DestinationId,
+        allowance: Allowance,
+        work: W,
+        bytes: usize,
+        memory_is_short: bool,
+        now: Millis,
+    ) -> Result<(), (W, HandOver)> {
+        let limits = self.limits;
+        let entry = self.entry(id, allowance);
+        if !allowance.enabled {
+            return Err((work, HandOver::Paused));
+        }
+        if entry.blocked {
+            return Err((work, HandOver::Slow));
+        }
+        let waits = !entry.fresh.is_empty() || entry.started.len() >= allowance.concurrency;
+        if waits && memory_is_short {
+            return Err((work, HandOver::Memory));
+        }
+        if waits && (entry.fresh.len() >= limits.queue || entry.fresh_bytes + bytes > limits.queue_bytes) {
+            return Err((work, HandOver::QueueFull));
+        }
+        entry.fresh_bytes += bytes;
+        entry.fresh.push_back(Queued { work, bytes, since: now });
+        self.queued += 1;
+        self.ring(id);
+        Ok(())
+    }
+
+    /// Takes a delivery of the backlog, or gives it back with what tells when there is room.
+    pub(crate) fn offer_backlog(
+        &mut self,
+        id: &DestinationId,
+        allowance: Allowance,
+        work: W,
+        now: Millis,
+    ) -> Result<(), (W, Arc<Notify>)> {
+        let entry = self.entry(id, allowance);
+        let bound = (2 * allowance.concurrency).max(4);
+        let held = entry.limit.held_until(now).is_some();
+        if !allowance.enabled || held || entry.blocked || entry.backlog.len() >= bound {
+            return Err((work, Arc::clone(&entry.room)));
+        }
+        entry.backlog.push_back(Queued { work, bytes: 0, since: now });
+        self.queued += 1;
+        self.ring(id);
+        Ok(())
+    }
+
+    /// Puts a destination into the rings where it has something to start.
+    fn ring(&mut self, id: &DestinationId) {
+        let Some(entry) = self.entries.get_mut(id) else { return };
+        if !entry.in_fresh_ring && entry.may_start(Kind::Fresh) {
+            entry.in_fresh_ring = true;
+            self.fresh_ring.push_back(id.clone());
+        }
+        if !entry.in_backlog_ring && entry.may_start(Kind::Backlog) {
+            entry.in_backlog_ring = true;
+            self.backlog_ring.push_back(id.clone());
+        }
+    }
+
+    /// The next thing to do: call until it says [`Next::Nothing`].
+    pub(crate) fn next(&mut self, now: Millis) -> Next<W> {
+        while self.in_flight < self.limits.slots {
+            let backlog_may = !self.backlog_ring.is_empty() && self.backlog_in_flight < self.limits.backlog_slots;
+            let kind = match (self.fresh_ring.is_empty(), backlog_may) {
+                (true, false) => return Next::Nothing,
+                (false, false) => Kind::Fresh,
+                (true, true) => Kind::Backlog,
+                (false, true) if self.backlog_turn => Kind::Backlog,
+                (false, true) => Kind::Fresh,
+            };
+            self.backlog_turn = kind == Kind::Fresh;
+            let ring = if kind == Kind::Fresh { &mut self.fresh_ring } else { &mut self.backlog_ring };
+            let Some(id) = ring.pop_front() else { return Next::Nothing };
+            if let Some(next) = self.take_turn(&id, kind, now) {
+                return next;
+            }
+        }
+        Next::Nothing
+    }
+
+    fn take_turn(&mut self, id: &DestinationId, kind: Kind, now: Millis) -> Option<Next<W>> {
+        let limits = self.limits;
+        let entry = self.entries.get_mut(id)?;
+        match kind {
+            Kind::Fresh => entry.in_fresh_ring = false,
+            Kind::Backlog => entry.in_backlog_ring = false,
+        }
+        if !entry.may_start(kind) {
+            return None;
+        }
+        if let Err(again) = entry.limit.try_take(now) {
+            self.timers.push(Reverse((again, id.clone())));
+            if kind == Kind::Fresh && again > now + limits.queue_wait {
+                entry.fresh_bytes = 0;
+                let works: Vec<W> = entry.fresh.drain(..).map(|queued| queued.work).collect();
+                self.queued -= works.len();
+                return Some(Next::HandOver(works, HandOver::Throttled));
+            }
+            return None;
+        }
+        let queued = match kind {
+            Kind::Fresh => entry.fresh.pop_front(),
+            Kind::Backlog => entry.backlog.pop_front(),
+        }?;
+        entry.fresh_bytes = entry.fresh_bytes.saturating_sub(queued.bytes);
+        let token = self.next_token;
+        entry.started.push((token, now, kind));
+        entry.last = kind;
+        if kind == Kind::Backlog {
+            entry.room.notify_one();
+        }
+        self.next_token += 1;
+        self.queued -= 1;
+        self.in_flight += 1;
+        self.backlog_in_flight += usize::from(kind == Kind::Backlog);
+        self.ring(id);
+        Some(Next::Start(Start {
+            work: queued.work,
+            destination: id.clone(),
+            token,
+            kind,
+        }))
+    }
+
+    /// An attempt ended.
+    pub(crate) fn finish(&mut self, id: &DestinationId, token: u64, effect: Effect, now: Millis) {
+        let Some(entry) = self.entries.get_mut(id) else { return };
+        let Some(at) = entry.started.iter().position(|(t, _, _)| *t == token) else { return };
+        let (_, _, kind) = entry.started.swap_remove(at);
+        self.in_flight -= 1;
+        self.backlog_in_flight -= usize::from(kind == Kind::Backlog);
+        if let Effect::Throttled { hold_until } = effect {
+            entry.limit.throttled(now);
+            entry.limit.hold_until(hold_until);
+        }
+        if entry.is_idle(now) {
+            self.entries.remove(id);
+        } else {
+            self.ring(id);
+        }
+    }
+
+    /// A destination's document changed: what waits for it follows the new one.
+    pub(crate) fn update(&mut self, id: &DestinationId, allowance: Allowance) {
+        if self.entries.contains_key(id) {
+            self.entry(id, allowance).room.notify_one();
+            self.ring(id);
+        }
+    }
+
+    /// When a destination that had to wait for its rate may start, if any does.
+    pub(crate) fn next_timer(&self) -> Option<Millis> {
+        self.timers.peek().map(|Reverse((at, _))| *at)
+    }
+
+    /// Puts destinations whose time has come back into the rings.
+    pub(crate) fn wake(&mut self, now: Millis) {
+        while let Some(Reverse((at, _))) = self.timers.peek() {
+            if *at > now {
+                return;
+            }
+            if let Some(Reverse((_, id))) = self.timers.pop() {
+                if let Some(entry) = self.entries.get(&id) {
+                    entry.room.notify_one();
+                }
+                self.ring(&id);
+            }
+        }
+    }
+
+    /// Gives back what has not started and `is_dead`.
+    pub(crate) fn take_dead(&mut self, is_dead: impl Fn(&W) -> bool) -> Vec<W> {
+        let mut dead = Vec::new();
+        for entry in self.entries.values_mut() {
+            for queue in [&mut entry.fresh, &mut entry.backlog] {
+                let (gone, kept): (VecDeque<_>, VecDeque<_>) =
+                    std::mem::take(queue).into_iter().partition(|queued| is_dead(&queued.work));
+                *queue = kept;
+                dead.extend(gone.into_iter().map(|queued| queued.work));
+            }
+            entry.fresh_bytes = entry.fresh.iter().map(|queued| queued.bytes).sum();
+        }
+        self.queued -= dead.len();
+        dead
+    }
+
+    /// Gives back what waited too long, and finds out whom slow attempts block. Call a few times a second.
+    pub(crate) fn sweep(&mut self, now: Millis) -> Vec<(W, HandOver)> {
+        let limits = self.limits;
+        let slow = |entry: &Entry<W>| entry.started.iter().filter(|(_, at, _)| now - at >= limits.slow_after).count();
+        let slow_in_all: usize = self.entries.values().map(slow).sum();
+        let short = slow_in_all * 2 >= limits.slots;
+        let mut over = Vec::new();
+        let mut unblocked = Vec::new();
+        for (id, entry) in &mut self.entries {
+            let was = entry.blocked;
+            entry.blocked = short && slow(entry) > 0;
+            if was && !entry.blocked {
+                unblocked.push(id.clone());
+            }
+            while let Some(oldest) = entry.fresh.front()
+                && (entry.blocked || now - oldest.since > limits.queue_wait)
+            {
+                let cause = if entry.blocked { HandOver::Slow } else { HandOver::QueueFull };
+                if let Some(queued) = entry.fresh.pop_front() {
+                    self.queued -= 1;
+                    over.push((queued.work, cause));
+                }
+            }
+            entry.fresh_bytes = entry.fresh.iter().map(|queued| queued.bytes).sum();
+        }
+        self.entries.retain(|_, entry| !entry.is_idle(now));
+        for id in unblocked {
+            if let Some(entry) = self.entries.get(&id) {
+                entry.room.notify_one();
+            }
+            self.ring(&id);
+        }
+        over
+    }
+}
+
+#[cfg(test)]
+#[path = "queues_tests.rs"]
+mod tests;

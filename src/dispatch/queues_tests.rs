@@ -1,0 +1,232 @@
+use super::*;
+
+const FREE: Allowance = Allowance {
+    enabled: true,
+    concurrency: 2,
+    rate: None,
+};
+
+fn limits(slots: usize) -> Limits {
+    Limits {
+        slots,
+        backlog_slots: slots * 3 / 4,
+        queue: 3,
+        queue_bytes: 1000,
+        queue_wait: 1000,
+        slow_after: 2000,
+    }
+}
+
+fn id(name: &str) -> DestinationId {
+    DestinationId::parse(name).expect("valid")
+}
+
+/// Starts all that may start; returns what was started, in order.
+fn drain(queues: &mut Queues<u32>, now: Millis) -> Vec<Start<u32>> {
+    let mut started = Vec::new();
+    loop {
+        match queues.next(now) {
+            Next::Start(start) => started.push(start),
+            Next::HandOver(works, cause) => panic!("handed over {works:?}: {cause:?}"),
+            Next::Nothing => return started,
+        }
+    }
+}
+
+fn works(started: &[Start<u32>]) -> Vec<u32> {
+    started.iter().map(|start| start.work).collect()
+}
+
+#[test]
+fn a_destination_never_exceeds_its_concurrency_nor_all_the_slots() {
+    let mut queues = Queues::new(limits(3));
+    for work in 0..4 {
+        queues.offer_fresh(&id("a"), FREE, work, 1, false, 0).expect("room");
+        drain(&mut queues, 0);
+    }
+    assert_eq!(queues.in_flight(), (2, 0));
+    for work in 10..14 {
+        queues.offer_fresh(&id("b"), FREE, work, 1, false, 0).expect("room");
+        drain(&mut queues, 0);
+    }
+    assert_eq!(queues.in_flight(), (3, 0));
+}
+
+#[test]
+fn what_finds_a_full_queue_comes_back_at_once() {
+    let mut queues = Queues::new(limits(10));
+    let mut refused = Vec::new();
+    for work in 0..8 {
+        if let Err((work, cause)) = queues.offer_fresh(&id("a"), FREE, work, 1, false, 0) {
+            refused.push((work, cause));
+        }
+        drain(&mut queues, 0);
+    }
+    let expected: Vec<_> = [5, 6, 7].into_iter().map(|work| (work, HandOver::QueueFull)).collect();
+    assert_eq!(refused, expected);
+    // Another destination is not touched by that.
+    queues.offer_fresh(&id("b"), FREE, 9, 1, false, 0).expect("room");
+    assert_eq!(works(&drain(&mut queues, 0)), [9]);
+}
+
+#[test]
+fn bytes_and_short_memory_bound_a_queue_too() {
+    let mut queues = Queues::new(limits(10));
+    let one = Allowance { concurrency: 1, ..FREE };
+    queues.offer_fresh(&id("a"), one, 0, 5000, false, 0).expect("an event starts whatever its size");
+    drain(&mut queues, 0);
+    queues.offer_fresh(&id("a"), one, 1, 600, false, 0).expect("room");
+    let full = queues.offer_fresh(&id("a"), one, 2, 600, false, 0).expect_err("too many bytes");
+    assert_eq!(full, (2, HandOver::QueueFull));
+    let short = queues.offer_fresh(&id("a"), one, 3, 1, true, 0).expect_err("memory is short");
+    assert_eq!(short, (3, HandOver::Memory));
+}
+
+#[test]
+fn destinations_take_turns_when_slots_are_scarce() {
+    let mut queues = Queues::new(limits(1));
+    for work in 0..3 {
+        queues.offer_fresh(&id("a"), FREE, work, 1, false, 0).expect("room");
+    }
+    queues.offer_fresh(&id("b"), FREE, 10, 1, false, 0).expect("room");
+    let mut order = Vec::new();
+    for _ in 0..4 {
+        for start in drain(&mut queues, 0) {
+            order.push(start.work);
+            queues.finish(&start.destination, start.token, Effect::None, 0);
+        }
+    }
+    assert_eq!(order.first(), Some(&0));
+    assert_eq!(order.get(1), Some(&10), "the second destination waits for one delivery only: {order:?}");
+}
+
+#[test]
+fn fresh_and_backlog_each_have_half_while_both_wait() {
+    let mut queues = Queues::new(limits(10));
+    let four = Allowance { concurrency: 4, ..FREE };
+    for work in 0..3 {
+        queues.offer_backlog(&id("a"), four, 100 + work, 0).expect("room");
+        queues.offer_fresh(&id("a"), four, work, 1, false, 0).expect("room");
+    }
+    let started = drain(&mut queues, 0);
+    let backlog = started.iter().filter(|start| start.kind == Kind::Backlog).count();
+    assert_eq!((started.len(), backlog), (4, 2));
+}
+
+#[test]
+fn with_a_concurrency_of_one_both_kinds_take_turns() {
+    let mut queues = Queues::new(limits(10));
+    let one = Allowance { concurrency: 1, ..FREE };
+    for work in 0..2 {
+        queues.offer_fresh(&id("a"), one, work, 1, false, 0).expect("room");
+        queues.offer_backlog(&id("a"), one, 100 + work, 0).expect("room");
+    }
+    let mut kinds = Vec::new();
+    for _ in 0..4 {
+        for start in drain(&mut queues, 0) {
+            kinds.push(start.kind);
+            queues.finish(&start.destination, start.token, Effect::None, 0);
+        }
+    }
+    assert_eq!(kinds, [Kind::Fresh, Kind::Backlog, Kind::Fresh, Kind::Backlog]);
+}
+
+#[test]
+fn backlog_leaves_slots_for_fresh_events() {
+    let mut queues = Queues::new(limits(4));
+    for name in ["a", "b", "c", "d", "e"] {
+        queues.offer_backlog(&id(name), FREE, 1, 0).expect("room");
+    }
+    assert_eq!(drain(&mut queues, 0).len(), 3, "three quarters of the slots");
+    queues.offer_fresh(&id("f"), FREE, 2, 1, false, 0).expect("room");
+    assert_eq!(works(&drain(&mut queues, 0)), [2]);
+}
+
+#[test]
+fn a_full_backlog_tells_when_there_is_room() {
+    let mut queues = Queues::new(limits(4));
+    let one = Allowance { concurrency: 1, ..FREE };
+    for work in 0..4 {
+        queues.offer_backlog(&id("a"), one, work, 0).expect("room");
+    }
+    let (work, room) = queues.offer_backlog(&id("a"), one, 4, 0).expect_err("full");
+    assert_eq!(work, 4);
+    drain(&mut queues, 0);
+    let waiting = room.notified();
+    tokio::pin!(waiting);
+    assert!(waiting.enable(), "starting one made room");
+}
+
+#[test]
+fn what_waited_too_long_is_given_back() {
+    let mut queues = Queues::new(limits(4));
+    for work in 0..4 {
+        queues.offer_fresh(&id("a"), FREE, work, 1, false, 0).expect("room");
+    }
+    drain(&mut queues, 0);
+    assert!(queues.sweep(1000).is_empty());
+    let over: Vec<u32> = queues.sweep(1001).into_iter().map(|(work, _)| work).collect();
+    assert_eq!(over, [2, 3]);
+    assert_eq!(queues.queued(), 0);
+}
+
+#[test]
+fn destinations_with_slow_attempts_get_no_new_ones_when_these_hold_half_of_the_slots() {
+    let mut queues = Queues::new(limits(4));
+    for work in 0..3 {
+        queues.offer_fresh(&id("slow"), FREE, work, 1, false, 0).expect("room");
+    }
+    let slow = drain(&mut queues, 0);
+    queues.sweep(2000);
+    let back = queues.offer_fresh(&id("slow"), FREE, 9, 1, false, 2000).expect_err("blocked");
+    assert_eq!(back, (9, HandOver::Slow));
+    queues.offer_fresh(&id("fast"), FREE, 5, 1, false, 2000).expect("room");
+    assert_eq!(works(&drain(&mut queues, 2000)), [5]);
+    for start in slow {
+        queues.finish(&start.destination, start.token, Effect::None, 2100);
+    }
+    queues.sweep(2100);
+    queues.offer_fresh(&id("slow"), FREE, 10, 1, false, 2100).expect("free again");
+    assert_eq!(works(&drain(&mut queues, 2100)), [10]);
+}
+
+#[test]
+fn a_hold_sends_fresh_events_away_and_wakes_when_it_ends() {
+    let mut queues = Queues::new(limits(4));
+    queues.offer_fresh(&id("a"), FREE, 0, 1, false, 0).expect("room");
+    let first = drain(&mut queues, 0).remove(0);
+    queues.finish(&first.destination, first.token, Effect::Throttled { hold_until: 60_000 }, 10);
+    queues.offer_fresh(&id("a"), FREE, 1, 1, false, 20).expect("taken");
+    match queues.next(20) {
+        Next::HandOver(works, HandOver::Throttled) => assert_eq!(works, [1]),
+        other => panic!("{other:?}"),
+    }
+    assert!(queues.offer_backlog(&id("a"), FREE, 2, 30).is_err(), "the hold is the whole destination's");
+    let wake = queues.next_timer().expect("a timer");
+    assert!(wake >= 60_000, "{wake}");
+    queues.wake(wake);
+    queues.offer_backlog(&id("a"), FREE, 2, wake).expect("room again");
+    assert_eq!(works(&drain(&mut queues, wake)), [2]);
+}
+
+#[test]
+fn a_destination_that_is_not_enabled_starts_nothing() {
+    let mut queues = Queues::new(limits(4));
+    let paused = Allowance { enabled: false, ..FREE };
+    let back = queues.offer_fresh(&id("a"), paused, 0, 1, false, 0).expect_err("paused");
+    assert_eq!(back, (0, HandOver::Paused));
+    assert!(queues.offer_backlog(&id("a"), paused, 1, 0).is_err());
+}
+
+#[test]
+fn nothing_is_kept_of_destinations_at_rest() {
+    let mut queues = Queues::new(limits(4));
+    for n in 0..100 {
+        queues.offer_fresh(&id(&format!("d{n}")), FREE, n, 1, false, 0).expect("room");
+        for start in drain(&mut queues, 0) {
+            queues.finish(&start.destination, start.token, Effect::None, 1);
+        }
+    }
+    queues.sweep(5000);
+    assert_eq!(queues.len(), 0);
+}

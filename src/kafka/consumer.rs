@@ -1,0 +1,354 @@
+//! A consumer whose partitions are read from queues of their own.
+//!
+//! One thread polls the main queue, which serves rebalances and errors; each partition is read by whoever holds its
+//! [`Queue`]. A partition that must wait is simply not read: `pause()` would throw its prefetched records away.
+//!
+//! Invariant: a queue is split once and its handle kept for the life of the process: librdkafka keeps it split over
+//! rebalances, and a dropped handle would silence the partition.
+//! Invariant: no record reaches the main queue, since queues are split before the assignment begins.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::consumer::base_consumer::PartitionQueue;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, RebalanceProtocol};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::message::BorrowedMessage;
+use rdkafka::types::RDKafkaRespErr;
+use rdkafka::{ClientContext, Offset, TopicPartitionList};
+use tokio::sync::Notify;
+
+use super::client::{forward_error, forward_log};
+
+/// A topic and a partition number.
+pub type TopicPartition = (Arc<str>, i32);
+
+/// Decides where newly assigned partitions start, and finishes those that are taken away.
+///
+/// Both run on the polling thread and may block: until they return, the rebalance waits.
+pub trait Assignments: Send + Sync + 'static {
+    /// Returns the offset to start from for each of `partitions`, in their order.
+    ///
+    /// # Errors
+    /// What Kafka answered; the caller waits a second and asks again.
+    fn assigned(
+        &self,
+        consumer: &BaseConsumer<Context>,
+        partitions: &[TopicPartition],
+    ) -> KafkaResult<Vec<Offset>>;
+
+    /// Told once the partitions are being fetched, with their queues.
+    fn started(&self, queues: Vec<Arc<Queue>>);
+
+    /// Ends the work on `partitions`; when it returns, others may read them. `lost`: they were taken without asking.
+    fn revoked(&self, consumer: &BaseConsumer<Context>, partitions: &[TopicPartition], lost: bool);
+}
+
+/// What librdkafka calls back.
+pub struct Context {
+    consumer: OnceLock<Weak<BaseConsumer<Context>>>,
+    queues: Mutex<HashMap<TopicPartition, Arc<Queue>>>,
+    assignments: OnceLock<Box<dyn Assignments>>,
+    committed: Box<dyn Fn(&KafkaResult<()>) + Send + Sync>,
+    stopping: AtomicBool,
+}
+
+impl std::fmt::Debug for Context {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Context")
+    }
+}
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        forward_log(level, facility, message);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        if error.rdkafka_error_code() != Some(RDKafkaErrorCode::PartitionEOF) {
+            forward_error(&error, reason);
+        }
+    }
+}
+
+impl ConsumerContext for Context {
+    fn rebalance(
+        &self,
+        base: &BaseConsumer<Self>,
+        event: RDKafkaRespErr,
+        list: &mut TopicPartitionList,
+    ) {
+        let partitions: Vec<TopicPartition> =
+            list.elements().iter().map(|e| (Arc::from(e.topic()), e.partition())).collect();
+        let cooperative = matches!(base.rebalance_protocol(), RebalanceProtocol::Cooperative);
+        let result = if event == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
+            self.assign(base, list, &partitions, cooperative)
+        } else {
+            if let Some(assignments) = self.assignments.get() {
+                assignments.revoked(base, &partitions, base.assignment_lost());
+            }
+            if cooperative { base.incremental_unassign(list) } else { base.unassign() }
+        };
+        if let Err(error) = result {
+            tracing::error!(error = %error, "the assignment could not be changed; partitions stand still until the next rebalance");
+        }
+    }
+
+    fn commit_callback(&self, result: KafkaResult<()>, _offsets: &TopicPartitionList) {
+        (self.committed)(&result);
+    }
+}
+
+impl Context {
+    fn assign(
+        &self,
+        base: &BaseConsumer<Self>,
+        list: &mut TopicPartitionList,
+        partitions: &[TopicPartition],
+        cooperative: bool,
+    ) -> KafkaResult<()> {
+        let queues: Vec<Arc<Queue>> =
+            partitions.iter().filter_map(|(topic, number)| self.split(topic, *number)).collect();
+        if let Some(assignments) = self.assignments.get() {
+            let offsets = loop {
+                match assignments.assigned(base, partitions) {
+                    Ok(offsets) => break offsets,
+                    Err(_) if self.stopping.load(Ordering::Acquire) => return Ok(()),
+                    Err(error) => {
+                        tracing::warn!(error = %error, "start positions are not known yet, asking again in 1 s");
+                        std::thread::sleep(Duration::from_secs(1));
+                    }
+                }
+            };
+            for ((topic, number), offset) in partitions.iter().zip(offsets) {
+                list.set_partition_offset(topic, *number, offset)?;
+            }
+        }
+        if cooperative {
+            base.incremental_assign(list)?;
+        } else {
+            base.assign(list)?;
+        }
+        if let Some(assignments) = self.assignments.get() {
+            assignments.started(queues);
+        }
+        Ok(())
+    }
+
+    /// The queue of a partition, split off now or before.
+    fn split(&self, topic: &Arc<str>, number: i32) -> Option<Arc<Queue>> {
+        let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (Arc::clone(topic), number);
+        if let Some(queue) = queues.get(&key) {
+            return Some(Arc::clone(queue));
+        }
+        let consumer = self.consumer.get()?.upgrade()?;
+        let mut native = consumer.split_partition_queue(topic, number)?;
+        let nonempty = Arc::new(Notify::new());
+        native.set_nonempty_callback({
+            let nonempty = Arc::clone(&nonempty);
+            move || nonempty.notify_one()
+        });
+        let queue = Arc::new(Queue {
+            topic: Arc::clone(topic),
+            number,
+            native,
+            nonempty,
+        });
+        queues.insert(key, Arc::clone(&queue));
+        Some(queue)
+    }
+}
+
+/// The records of one partition, as they arrive.
+pub struct Queue {
+    topic: Arc<str>,
+    number: i32,
+    native: PartitionQueue<Context>,
+    nonempty: Arc<Notify>,
+}
+
+impl std::fmt::Debug for Queue {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Queue({}/{})", self.topic, self.number)
+    }
+}
+
+impl Queue {
+    /// The topic.
+    #[must_use]
+    pub fn topic(&self) -> &Arc<str> {
+        &self.topic
+    }
+
+    /// The partition's number.
+    #[must_use]
+    pub fn number(&self) -> i32 {
+        self.number
+    }
+
+    /// The next record if one has arrived.
+    #[must_use]
+    pub fn try_next(&self) -> Option<KafkaResult<BorrowedMessage<'_>>> {
+        self.native.poll(Duration::ZERO)
+    }
+
+    /// Waits until a record may have arrived. Cancel safe. Wakes twice a second in any case: a wake-up can be lost.
+    pub async fn ready(&self) {
+        if tokio::time::timeout(Duration::from_millis(500), self.nonempty.notified()).await.is_err() {
+            // The caller looks into the queue again.
+        }
+    }
+}
+
+/// A consumer, its polling thread and its queues.
+pub struct SplitConsumer {
+    inner: Arc<BaseConsumer<Context>>,
+    thread: Mutex<Option<std::thread::JoinHandle<()>>>,
+}
+
+impl std::fmt::Debug for SplitConsumer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("SplitConsumer")
+    }
+}
+
+impl SplitConsumer {
+    /// Connects; `name` is for logs and the thread. `committed` is told the result of each asynchronous commit.
+    ///
+    /// # Errors
+    /// If librdkafka refuses the configuration.
+    pub fn new(
+        name: &'static str,
+        config: &ClientConfig,
+        committed: impl Fn(&KafkaResult<()>) + Send + Sync + 'static,
+    ) -> KafkaResult<Self> {
+        let context = Context {
+            consumer: OnceLock::new(),
+            queues: Mutex::new(HashMap::new()),
+            assignments: OnceLock::new(),
+            committed: Box::new(committed),
+            stopping: AtomicBool::new(false),
+        };
+        let inner: Arc<BaseConsumer<Context>> = Arc::new(config.create_with_context(context)?);
+        if inner.context().consumer.set(Arc::downgrade(&inner)).is_err() {
+            unreachable!("a new context has no consumer yet");
+        }
+        let polled = Arc::clone(&inner);
+        let thread = std::thread::Builder::new()
+            .name(format!("poll-{name}"))
+            .spawn(move || poll(name, &polled))
+            .map_err(|error| KafkaError::ClientCreation(format!("the polling thread does not start: {error}")))?;
+        Ok(Self {
+            inner,
+            thread: Mutex::new(Some(thread)),
+        })
+    }
+
+    /// Joins the group for `topics` (`^…`: a regular expression). Call once.
+    ///
+    /// # Errors
+    /// If librdkafka refuses the subscription.
+    pub fn subscribe(&self, topics: &[&str], assignments: impl Assignments) -> KafkaResult<()> {
+        if self.inner.context().assignments.set(Box::new(assignments)).is_err() {
+            return Err(KafkaError::Subscription("subscribed already".to_owned()));
+        }
+        self.inner.subscribe(topics)
+    }
+
+    /// Starts to read a partition by hand, without a group's assignment.
+    ///
+    /// # Errors
+    /// If librdkafka refuses.
+    pub fn assign(&self, topic: &Arc<str>, number: i32, offset: Offset) -> KafkaResult<Arc<Queue>> {
+        let queue = self
+            .inner
+            .context()
+            .split(topic, number)
+            .ok_or_else(|| KafkaError::Subscription(format!("partition {topic}/{number} has no queue")))?;
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(topic, number, offset)?;
+        self.inner.incremental_assign(&list)?;
+        Ok(queue)
+    }
+
+    /// Ends the reading of a partition that was assigned by hand.
+    ///
+    /// # Errors
+    /// If librdkafka refuses.
+    pub fn unassign(&self, topic: &str, number: i32) -> KafkaResult<()> {
+        let mut list = TopicPartitionList::new();
+        list.add_partition(topic, number);
+        self.inner.incremental_unassign(&list)
+    }
+
+    /// The client, for committing and looking up offsets.
+    #[must_use]
+    pub fn client(&self) -> &BaseConsumer<Context> {
+        &self.inner
+    }
+
+    /// Sends positions without waiting for the answer.
+    ///
+    /// # Errors
+    /// If librdkafka does not take them.
+    pub fn commit(&self, positions: &TopicPartitionList, mode: CommitMode) -> KafkaResult<()> {
+        self.inner.commit(positions, mode)
+    }
+
+    /// Leaves the group: revokes everything (which waits as [`Assignments::revoked`] does) and closes. Blocks.
+    pub fn close(&self) {
+        self.inner.context().stopping.store(true, Ordering::Release);
+        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread
+            && thread.join().is_err()
+        {
+            tracing::error!("the polling thread panicked");
+        }
+    }
+}
+
+/// Serves the main queue until the consumer is closed.
+fn poll(name: &str, consumer: &Arc<BaseConsumer<Context>>) {
+    let context = consumer.context();
+    let mut closing: Option<Instant> = None;
+    loop {
+        if context.stopping.load(Ordering::Acquire) && closing.is_none() {
+            closing = Some(Instant::now());
+            // The revocation that this asks for is served by the polls below, and waits as long as it needs.
+            if let Err(error) = consumer.close_queue() {
+                tracing::warn!(consumer = name, error = %error, "could not leave the group; it ends with the session time-out");
+                return;
+            }
+        }
+        match consumer.poll(Duration::from_millis(if closing.is_some() { 10 } else { 100 })) {
+            None => {}
+            Some(Ok(message)) => {
+                use rdkafka::Message;
+                tracing::error!(
+                    consumer = name,
+                    kafka.topic = message.topic(),
+                    kafka.partition = message.partition(),
+                    kafka.offset = message.offset(),
+                    "a record arrived outside its partition's queue; it is read again after a restart"
+                );
+            }
+            Some(Err(error)) => note(name, &error),
+        }
+        if let Some(since) = closing
+            && (consumer.closed() || since.elapsed() > Duration::from_secs(30))
+        {
+            return;
+        }
+    }
+}
+
+fn note(name: &str, error: &KafkaError) {
+    match error.rdkafka_error_code() {
+        Some(RDKafkaErrorCode::PartitionEOF) => {}
+        _ => tracing::warn!(consumer = name, error = %error, "kafka consumer"),
+    }
+}

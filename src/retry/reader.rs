@@ -1,0 +1,241 @@
+//! Reads one partition of a retry topic: lets each record wait for its time and offers it to dispatch.
+//!
+//! A record leaves its tier at its append time + the tier's delay, so the partition is truly first in, first out. What
+//! is then still missing to its due time is waited for in memory; a slow delivery holds nobody up.
+//!
+//! Invariant: a record is never attempted before its due time, and never given up by waiting.
+
+use std::cmp::Ordering;
+use std::collections::BinaryHeap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use rdkafka::error::RDKafkaErrorCode;
+use tokio::time::Instant;
+
+use super::{Shared, dedicated};
+use crate::dispatch::Work;
+use crate::domain::delivery::{DeadLetterReason, Delivery};
+use crate::domain::disposition::expired;
+use crate::kafka::consumer::Queue;
+use crate::kafka::partition::{Partition, Settle};
+use crate::kafka::record;
+use crate::wire::{RawRecord, retry};
+
+/// After so many records other tasks get their turn.
+const TURN: u32 = 64;
+
+struct Waiting {
+    due: Instant,
+    delivery: Delivery,
+    settle: Settle,
+}
+
+impl PartialEq for Waiting {
+    fn eq(&self, other: &Self) -> bool {
+        self.due == other.due
+    }
+}
+impl Eq for Waiting {}
+impl PartialOrd for Waiting {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+impl Ord for Waiting {
+    /// The earliest is the greatest, as the heap wants it.
+    fn cmp(&self, other: &Self) -> Ordering {
+        other.due.cmp(&self.due)
+    }
+}
+
+pub(super) struct Reader {
+    shared: Arc<Shared>,
+    queue: Arc<Queue>,
+    partition: Arc<Partition>,
+    tier: u32,
+    /// The partition holds one destination's deliveries only: waiting for it delays nobody else.
+    dedicated: bool,
+    /// The oldest record that has not left its tier, and when it does.
+    head: Option<(Instant, RawRecord, Settle)>,
+    waiting: BinaryHeap<Waiting>,
+}
+
+impl Reader {
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        queue: Arc<Queue>,
+        partition: Arc<Partition>,
+        tier: u32,
+        dedicated: bool,
+    ) -> Self {
+        Self {
+            shared,
+            queue,
+            partition,
+            tier,
+            dedicated,
+            head: None,
+            waiting: BinaryHeap::new(),
+        }
+    }
+
+    /// Reads until the assignment ends.
+    pub(super) async fn run(mut self) {
+        self.shared.parts.catalog.loaded().await;
+        let mut turn = 0_u32;
+        while !self.partition.is_revoked() {
+            let limit = self.shared.parts.settings.retry.waiting_per_partition;
+            let may_read = self.head.is_none() && self.waiting.len() < limit;
+            if may_read && !self.partition.is_full() {
+                self.read();
+            }
+            let now = Instant::now();
+            if self.waiting.peek().is_some_and(|waiting| waiting.due <= now) {
+                if let Some(Waiting { delivery, settle, .. }) = self.waiting.pop() {
+                    self.offer(delivery, settle).await;
+                }
+            } else if self.head.as_ref().is_some_and(|(at, _, _)| *at <= now) {
+                if let Some((_, record, settle)) = self.head.take() {
+                    self.leave(record, settle).await;
+                }
+            } else {
+                turn = 0;
+                self.idle(may_read).await;
+            }
+            turn += 1;
+            if turn.is_multiple_of(TURN) {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    /// Waits for the next time, the next record or the end of the assignment.
+    async fn idle(&self, may_read: bool) {
+        let next = [self.waiting.peek().map(|waiting| waiting.due), self.head.as_ref().map(|(at, _, _)| *at)]
+            .into_iter()
+            .flatten()
+            .min();
+        let partition = &self.partition;
+        let time = async {
+            match next {
+                Some(at) => tokio::time::sleep_until(at).await,
+                None => std::future::pending().await,
+            }
+        };
+        let record = async {
+            if may_read {
+                partition.wait_for_room().await;
+                self.queue.ready().await;
+            } else {
+                std::future::pending().await
+            }
+        };
+        tokio::select! {
+            () = partition.revoked() => {}
+            () = time => {}
+            () = record => {}
+        }
+    }
+
+    /// Takes the next record, if one has arrived, as the head.
+    fn read(&mut self) {
+        match self.queue.try_next() {
+            None => {}
+            Some(Ok(message)) => {
+                let record = record::copy(&message, self.queue.topic());
+                let bytes = message.payload_len() + message.key_len() + 1024;
+                let now_ms = self.shared.parts.clock.now_ms();
+                let Some(settle) = self.partition.begin(record.offset, bytes, now_ms) else { return };
+                let delay = self.shared.parts.outbox.tiers().delay(self.tier);
+                // Measured once against the wall clock and never longer than the tier, so that a step of either clock
+                // cannot hold a record for ever.
+                let left = record.timestamp_ms + i64::try_from(delay.as_millis()).unwrap_or(i64::MAX) - now_ms;
+                let left = Duration::from_millis(u64::try_from(left).unwrap_or(0)).min(delay);
+                self.head = Some((Instant::now() + left, record, settle));
+            }
+            Some(Err(error)) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::PartitionEOF) => {}
+            Some(Err(error)) => {
+                tracing::warn!(kafka.topic = %self.queue.topic(), kafka.partition = self.queue.number(), error = %error, "a retry topic cannot be read");
+            }
+        }
+    }
+
+    /// A record leaves its tier.
+    async fn leave(&mut self, record: RawRecord, settle: Settle) {
+        let delivery = match retry::decode(&record) {
+            Ok(delivery) => delivery,
+            Err(error) => {
+                let detail = format!("the record's header `ph` cannot be read: {error}");
+                let outbox = &self.shared.parts.outbox;
+                return outbox.dead_record(&record, DeadLetterReason::Malformed, &detail, settle).await;
+            }
+        };
+        if !self.dedicated {
+            dedicated::note(&self.shared, &delivery);
+        }
+        let missing = delivery.progress.due_ms - self.shared.parts.clock.now_ms();
+        let missing = Duration::from_millis(u64::try_from(missing).unwrap_or(0));
+        if missing.is_zero() {
+            return self.offer(delivery, settle).await;
+        }
+        let memory = &self.shared.memory;
+        let short = memory.used() > memory.limit() / 2;
+        let tiers = self.shared.parts.outbox.tiers();
+        if short && tiers.tier_for_wait(missing) > 0 {
+            return self.shared.parts.outbox.retry(&delivery, missing, settle).await;
+        }
+        self.waiting.push(Waiting {
+            due: Instant::now() + missing,
+            delivery,
+            settle,
+        });
+    }
+
+    /// A delivery is due: an attempt starts, or it waits for room as its topic allows.
+    async fn offer(&self, delivery: Delivery, settle: Settle) {
+        let parts = &self.shared.parts;
+        tokio::select! {
+            () = parts.catalog.applied(delivery.document_offset) => {}
+            () = self.partition.revoked() => return,
+        }
+        let mut work = Work {
+            delivery,
+            settle,
+            tier: Some(self.tier),
+            one_of_several: false,
+        };
+        loop {
+            let Some(prepared) = parts.catalog.current(&work.delivery.destination) else {
+                let detail = "the destination was deleted before this delivery";
+                parts.outbox.dead_letter(&work.delivery, DeadLetterReason::Deleted, detail, work.settle).await;
+                return;
+            };
+            let policy = &prepared.destination.retry;
+            if prepared.destination.enabled && expired(policy, &work.delivery.progress, parts.clock.now_ms()) {
+                let detail = format!("older than max_age ({})", policy.max_age);
+                parts.outbox.dead_letter(&work.delivery, DeadLetterReason::Expired, &detail, work.settle).await;
+                return;
+            }
+            let (back, room) = match parts.dispatcher.submit_backlog(&prepared, work).await {
+                Ok(()) => return,
+                Err(back) => back,
+            };
+            work = back;
+            if !self.dedicated {
+                dedicated::want(&self.shared, &work.delivery.destination);
+                let tier = match parts.dedicated.get(&work.delivery.destination) {
+                    Some(_) => 0,
+                    None => parts.outbox.tiers().next_without_capacity(self.tier),
+                };
+                parts.outbox.to_tier(&work.delivery, tier, work.settle).await;
+                return;
+            }
+            tokio::select! {
+                () = self.partition.revoked() => return,
+                () = room.notified() => {}
+                () = tokio::time::sleep(Duration::from_millis(200)) => {}
+            }
+        }
+    }
+}

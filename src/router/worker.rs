@@ -1,0 +1,194 @@
+//! Reads one partition of a source topic and gives each event to its destinations.
+
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use rdkafka::consumer::Consumer;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::BorrowedMessage;
+
+use super::{Shared, positions};
+use crate::dispatch::Work;
+use crate::domain::delivery::{DeadLetterReason, Delivery, Progress};
+use crate::domain::event::Event;
+use crate::kafka::consumer::Queue;
+use crate::kafka::partition::{Partition, Settle};
+use crate::kafka::record;
+use crate::sinks::prepared::Prepared;
+use crate::telemetry::metrics::SourceMetrics;
+use crate::wire::source::SourceReader;
+
+/// An event with so many hops through our Kafka destinations goes round in a circle.
+const MAX_HOPS: u8 = 8;
+
+/// After so many records other tasks get their turn.
+const TURN: u32 = 64;
+
+pub(super) struct Worker {
+    shared: Arc<Shared>,
+    queue: Arc<Queue>,
+    partition: Arc<Partition>,
+    reader: Arc<SourceReader>,
+    metrics: SourceMetrics,
+    found: Vec<Arc<Prepared>>,
+}
+
+impl Worker {
+    pub(super) fn new(shared: &Arc<Shared>, queue: Arc<Queue>, partition: Arc<Partition>) -> Option<Self> {
+        let (name, source) = shared.parts.settings.source_of(queue.topic())?;
+        let reader = {
+            let mut readers = shared.readers.lock().unwrap_or_else(PoisonError::into_inner);
+            let topic = Arc::clone(queue.topic());
+            let new = || Arc::new(SourceReader::new(queue.topic(), source));
+            Arc::clone(readers.entry(topic).or_insert_with(new))
+        };
+        Some(Self {
+            metrics: shared.parts.metrics.source(name).clone(),
+            shared: Arc::clone(shared),
+            queue,
+            partition,
+            reader,
+            found: Vec::new(),
+        })
+    }
+
+    /// Reads until the assignment ends.
+    pub(super) async fn run(mut self) {
+        self.shared.parts.catalog.loaded().await;
+        let mut turn = 0;
+        let queue = Arc::clone(&self.queue);
+        loop {
+            self.partition.wait_for_room().await;
+            if self.partition.is_revoked() {
+                return;
+            }
+            if self.shared.parts.catalog.is_stale() {
+                tokio::select! {
+                    () = self.partition.revoked() => return,
+                    () = tokio::time::sleep(Duration::from_millis(100)) => continue,
+                }
+            }
+            match queue.try_next() {
+                Some(Ok(message)) => {
+                    let step = self.take(&message);
+                    drop(message);
+                    self.finish(step).await;
+                }
+                Some(Err(error)) => self.note(&error).await,
+                None => {
+                    turn = 0;
+                    tokio::select! {
+                        () = self.partition.revoked() => return,
+                        () = queue.ready() => {}
+                    }
+                }
+            }
+            turn += 1;
+            if turn % TURN == 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    /// Reads a record as far as that needs no waiting.
+    fn take(&mut self, message: &BorrowedMessage<'_>) -> Step {
+        let now_ms = self.shared.parts.clock.now_ms();
+        self.metrics.events_read.inc();
+        let record = record::copy(message, self.queue.topic());
+        let bytes = record.value.as_ref().map_or(0, bytes::Bytes::len) + record.key.as_ref().map_or(0, bytes::Bytes::len);
+        let Some(settle) = self.partition.begin(record.offset, bytes + 256, now_ms) else { return Step::Nothing };
+        let event = match self.reader.read(&record, now_ms) {
+            Ok(event) => event,
+            Err(malformed) => {
+                return Step::DeadRecord(record, DeadLetterReason::Malformed, malformed.detail, settle);
+            }
+        };
+        if event.hops >= MAX_HOPS {
+            let detail = format!("the event passed through {} Kafka destinations of ours", event.hops);
+            return Step::DeadRecord(record, DeadLetterReason::Loop, detail, settle);
+        }
+        let catalog = &self.shared.parts.catalog;
+        catalog.matching(&event.tenant, self.queue.topic(), &event.event_type, &mut self.found);
+        if self.found.is_empty() {
+            self.metrics.events_unmatched.inc();
+            settle.done();
+            return Step::Nothing;
+        }
+        self.metrics.events_matched.inc();
+        Step::Deliver(Arc::new(event), now_ms, settle)
+    }
+
+    async fn finish(&mut self, step: Step) {
+        match step {
+            Step::Nothing => {}
+            Step::DeadRecord(record, reason, detail, settle) => {
+                self.shared.parts.outbox.dead_record(&record, reason, &detail, settle).await;
+            }
+            Step::Deliver(event, now_ms, settle) => {
+                let one_of_several = self.found.len() > 1;
+                for prepared in self.found.drain(..) {
+                    let delivery = Delivery {
+                        event: Arc::clone(&event),
+                        destination: prepared.destination.id.clone(),
+                        document_offset: prepared.document_offset,
+                        progress: Progress::new(now_ms),
+                    };
+                    let work = Work {
+                        delivery,
+                        settle: settle.split(),
+                        tier: None,
+                        one_of_several,
+                    };
+                    self.shared.parts.dispatcher.submit(&prepared, work).await;
+                }
+                settle.done();
+            }
+        }
+    }
+
+    async fn note(&self, error: &KafkaError) {
+        match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::PartitionEOF) => {}
+            Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => self.go_to_oldest().await,
+            _ => {
+                tracing::warn!(kafka.topic = %self.queue.topic(), kafka.partition = self.queue.number(), error = %error, "a source cannot be read");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+
+    /// The position is not in the partition any more: counts what was lost and goes on with the oldest record.
+    async fn go_to_oldest(&self) {
+        let (shared, topic, number) = (Arc::clone(&self.shared), Arc::clone(self.queue.topic()), self.queue.number());
+        let position = self.partition.ledger().position();
+        let moved = tokio::task::spawn_blocking(move || {
+            let Some(consumer) = shared.consumer.get() else { return };
+            let limit = Duration::from_secs(10);
+            match consumer.client().fetch_watermarks(&topic, number, limit) {
+                Ok((low, _)) => {
+                    if let Some(position) = position
+                        && position < low
+                    {
+                        positions::lost(&shared, &topic, number, position, low);
+                    }
+                    if let Err(error) = consumer.client().seek(&topic, number, rdkafka::Offset::Offset(low), limit) {
+                        tracing::error!(kafka.topic = %topic, kafka.partition = number, error = %error, "the position could not be moved to the oldest record");
+                    }
+                }
+                Err(error) => {
+                    tracing::error!(kafka.topic = %topic, kafka.partition = number, error = %error, "the oldest offset is not known");
+                }
+            }
+        });
+        if moved.await.is_err() {
+            tracing::error!("moving a position panicked");
+        }
+    }
+}
+
+/// What a record asks for, once it is read.
+enum Step {
+    Nothing,
+    DeadRecord(crate::wire::RawRecord, DeadLetterReason, String, Settle),
+    Deliver(Arc<Event>, i64, Settle),
+}

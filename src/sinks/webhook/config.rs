@@ -1,0 +1,358 @@
+//! The object `sink` of a webhook: from JSON to what all its requests share.
+//!
+//! Invariant: all mistakes are found in one reading, and none repeats a secret, a URL or a header's value.
+
+use std::time::Duration;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use reqwest::Url;
+use reqwest::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
+use serde_json::Value;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
+use super::{Key, Limits, Webhook};
+use crate::config::faults::Fault;
+use crate::config::settings::Settings;
+use crate::domain::secret::Secret;
+use crate::domain::signature::SigningKey;
+use crate::domain::units::Span;
+use crate::egress::{Guard, Refusal};
+use crate::sinks::fields::{Faults, Fields};
+
+/// Signing secrets of one destination at most: each adds 50 to 100 bytes to every request.
+pub(super) const SECRETS_MAX: usize = 5;
+
+/// Custom headers at most. With the longest values they stay within what receivers commonly take.
+pub(super) const HEADERS_MAX: usize = 32;
+
+/// Bytes of one header's value at most.
+pub(super) const VALUE_MAX: usize = 4096;
+
+/// What a destination has where its document says nothing, unless the settings allow less.
+const TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Time limits below this one are mistakes of unit.
+const TIMEOUT_MIN: Duration = Duration::from_millis(100);
+
+const AGENT: HeaderValue =
+    HeaderValue::from_static(concat!("posthaste/", env!("CARGO_PKG_VERSION")));
+
+/// Headers that belong to the connection or the message's framing, beside `proxy-*` and `webhook-*`.
+const RESERVED: [&str; 9] = [
+    "connection",
+    "content-length",
+    "expect",
+    "host",
+    "keep-alive",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+impl Webhook {
+    /// Reads the object `sink`.
+    ///
+    /// # Errors
+    /// All mistakes in it, with pointers below `/sink`.
+    pub(in crate::sinks) fn parse(
+        sink: &Value,
+        settings: &Settings,
+        guard: &Guard,
+    ) -> Result<Self, Vec<Fault>> {
+        let faults = Faults::default();
+        let read = Fields::open("/sink".to_owned(), sink, &faults)
+            .and_then(|fields| read(fields, &faults, settings, guard));
+        let faults = faults.into_vec();
+        match read {
+            Some(webhook) if faults.is_empty() => Ok(webhook),
+            _ => Err(faults),
+        }
+    }
+}
+
+fn read(
+    mut fields: Fields<'_>,
+    faults: &Faults,
+    settings: &Settings,
+    guard: &Guard,
+) -> Option<Webhook> {
+    fields.required_text("type");
+    let url = url(&mut fields, guard);
+    let keys = signing(&mut fields, faults);
+    let mut headers = custom_headers(&mut fields, faults);
+    authenticate(&mut fields, &mut headers);
+    headers.entry(USER_AGENT).or_insert(AGENT);
+    refuse_tls(&mut fields);
+    let timeout = timeout(&mut fields, settings);
+    fields.close();
+    let url = url?;
+    Some(Webhook {
+        port: url.port_or_known_default()?,
+        url,
+        headers,
+        keys,
+        limits: Limits::new(settings, timeout),
+    })
+}
+
+fn url(fields: &mut Fields<'_>, guard: &Guard) -> Option<Url> {
+    let text = fields.required_text("url")?;
+    match guard.check_url(text) {
+        Ok(url) => Some(url),
+        Err(refusal) => {
+            fields.fault(
+                "url",
+                match refusal {
+                    Refusal::Malformed => {
+                        "is not a URL; write it like `https://example.com/hooks`".to_owned()
+                    }
+                    Refusal::Userinfo => {
+                        "holds a user name or a password; write those in `auth`".to_owned()
+                    }
+                    Refusal::Scheme => {
+                        "is not of a scheme that is allowed here; write `https://…`".to_owned()
+                    }
+                    _ => refusal.to_string(),
+                },
+            );
+            None
+        }
+    }
+}
+
+fn signing(fields: &mut Fields<'_>, faults: &Faults) -> Vec<Key> {
+    let Some(mut signing) = fields.object("signing") else {
+        return Vec::new();
+    };
+    let one = signing.text("secret");
+    let several = signing.array("secrets");
+    if signing.has("secret") == signing.has("secrets") {
+        signing.fault_here("takes either `secret` or `secrets`");
+    }
+    let mut keys = Vec::new();
+    keys.extend(one.and_then(|secret| key(&signing, "secret", secret, None)));
+    if let Some(secrets) = &several {
+        if !(1..=SECRETS_MAX).contains(&secrets.len()) {
+            let message = format!("takes 1 to {SECRETS_MAX} secrets, not {}", secrets.len());
+            signing.fault("secrets", message);
+        }
+        for (pointer, value) in secrets {
+            let Some(mut fields) = Fields::open(pointer.clone(), value, faults) else {
+                continue;
+            };
+            let secret = fields.required_text("secret");
+            let expires_at_ms = expiry(&mut fields);
+            keys.extend(secret.and_then(|secret| key(&fields, "secret", secret, expires_at_ms)));
+            fields.close();
+        }
+    }
+    signing.close();
+    keys
+}
+
+fn key(fields: &Fields<'_>, name: &str, secret: &str, expires_at_ms: Option<i64>) -> Option<Key> {
+    match SigningKey::parse(&Secret::new(secret.to_owned())) {
+        Ok(signing) => Some(Key {
+            signing,
+            expires_at_ms,
+        }),
+        Err(invalid) => {
+            fields.fault(name, invalid.to_string());
+            None
+        }
+    }
+}
+
+/// `expires_at` in milliseconds since 1970.
+fn expiry(fields: &mut Fields<'_>) -> Option<i64> {
+    let text = fields.text("expires_at")?;
+    let at = OffsetDateTime::parse(text, &Rfc3339)
+        .ok()
+        .and_then(|at| i64::try_from(at.unix_timestamp_nanos() / 1_000_000).ok());
+    if at.is_none() {
+        fields.fault(
+            "expires_at",
+            "is not a time; write it like `2026-01-31T08:00:00Z`",
+        );
+    }
+    at
+}
+
+fn custom_headers(fields: &mut Fields<'_>, faults: &Faults) -> HeaderMap {
+    let entries = fields
+        .object("headers")
+        .map(Fields::entries)
+        .unwrap_or_default();
+    let mut headers = HeaderMap::with_capacity(entries.len() + 2);
+    if entries.len() > HEADERS_MAX {
+        let message = format!("takes {HEADERS_MAX} headers at most, not {}", entries.len());
+        fields.fault("headers", message);
+    }
+    for (pointer, name, value) in entries {
+        match header(name, value) {
+            Ok((name, _)) if headers.contains_key(&name) => {
+                faults.add(
+                    pointer,
+                    "stands here twice: upper and lower case do not differ",
+                );
+            }
+            Ok((name, value)) => {
+                headers.insert(name, value);
+            }
+            Err(message) => faults.add(pointer, message),
+        }
+    }
+    headers
+}
+
+/// A header that a customer may set.
+fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), String> {
+    Ok((header_name(name)?, header_value(value)?))
+}
+
+fn header_name(name: &str) -> Result<HeaderName, String> {
+    let name = HeaderName::from_bytes(name.as_bytes())
+        .map_err(|_not_a_token| "is not a name of a header".to_owned())?;
+    let text = name.as_str();
+    if RESERVED.contains(&text) || text.starts_with("proxy-") || text.starts_with("webhook-") {
+        return Err(format!(
+            "`{text}` is set by the service and cannot be chosen"
+        ));
+    }
+    Ok(name)
+}
+
+fn header_value(value: &str) -> Result<HeaderValue, String> {
+    if value.len() > VALUE_MAX {
+        return Err(format!(
+            "holds {} bytes, {VALUE_MAX} are allowed",
+            value.len()
+        ));
+    }
+    // Bytes from 0x80 on are allowed by RFC 9110 and read differently by every receiver.
+    let visible = value
+        .bytes()
+        .all(|byte| byte == b'\t' || (b' '..=b'~').contains(&byte));
+    let value = HeaderValue::from_str(value).ok().filter(|_| visible);
+    value.ok_or_else(|| "holds characters other than visible ASCII and blanks".to_owned())
+}
+
+fn authenticate(fields: &mut Fields<'_>, headers: &mut HeaderMap) {
+    let Some(mut auth) = fields.object("auth") else {
+        return;
+    };
+    let credentials = match auth.required_text("type") {
+        Some("none") => None,
+        None => return,
+        Some("basic") => basic(&mut auth),
+        Some("bearer") => bearer(&mut auth),
+        Some("api_key") => api_key(&mut auth),
+        Some("oauth2") => {
+            // Its fields are documented, so they are no mistakes of their own.
+            auth.fault("type", "`\"type\": \"oauth2\"` is not supported yet");
+            return;
+        }
+        Some(_) => {
+            auth.fault("type", "is none of `none`, `basic`, `bearer`, `api_key`");
+            return;
+        }
+    };
+    if let Some((name, mut value)) = credentials {
+        if headers.contains_key(&name) {
+            fields.fault("headers", format!("sets `{name}`, which `auth` sets too"));
+        }
+        value.set_sensitive(true);
+        headers.insert(name, value);
+    }
+    auth.close();
+}
+
+type Header = (HeaderName, HeaderValue);
+
+fn basic(auth: &mut Fields<'_>) -> Option<Header> {
+    let (username, password) = (
+        auth.required_text("username"),
+        auth.required_text("password"),
+    );
+    let (username, password) = (username?, password?);
+    for (name, text, colon) in [("username", username, true), ("password", password, false)] {
+        if text.contains(char::is_control) || (colon && text.contains(':')) {
+            auth.fault(
+                name,
+                "holds a control character, or a colon in the user name",
+            );
+            return None;
+        }
+        if text.len() > VALUE_MAX {
+            auth.fault(name, format!("is longer than {VALUE_MAX} bytes"));
+            return None;
+        }
+    }
+    let value = format!(
+        "Basic {}",
+        STANDARD.encode(format!("{username}:{password}"))
+    );
+    Some((AUTHORIZATION, HeaderValue::from_str(&value).ok()?))
+}
+
+fn bearer(auth: &mut Fields<'_>) -> Option<Header> {
+    let token = auth.required_text("token")?;
+    // https://www.rfc-editor.org/rfc/rfc6750#section-2.1, and what else is visible: tokens come in many makes.
+    if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        auth.fault(
+            "token",
+            "is empty or holds characters other than visible ASCII",
+        );
+        return None;
+    }
+    value_of(auth, "token", &format!("Bearer {token}")).map(|value| (AUTHORIZATION, value))
+}
+
+fn api_key(auth: &mut Fields<'_>) -> Option<Header> {
+    let (name, value) = (auth.required_text("header"), auth.required_text("value"));
+    let name = name.and_then(|name| {
+        let name = header_name(name);
+        name.map_err(|message| auth.fault("header", message)).ok()
+    });
+    let value = value.and_then(|value| value_of(auth, "value", value));
+    Some((name?, value?))
+}
+
+fn value_of(auth: &Fields<'_>, name: &str, value: &str) -> Option<HeaderValue> {
+    let value = header_value(value);
+    value.map_err(|message| auth.fault(name, message)).ok()
+}
+
+fn refuse_tls(fields: &mut Fields<'_>) {
+    let Some(mut tls) = fields.object("tls") else {
+        return;
+    };
+    for name in ["ca", "cert", "key"] {
+        if tls.value(name).is_some() {
+            tls.fault(name, format!("`\"{name}\"` is not supported yet"));
+        }
+    }
+    tls.close();
+}
+
+fn timeout(fields: &mut Fields<'_>, settings: &Settings) -> Duration {
+    let max = settings.webhook.timeout_max;
+    let Some(text) = fields.text("timeout") else {
+        return TIMEOUT.min(max.0);
+    };
+    match text.parse::<Span>() {
+        Ok(span) if (TIMEOUT_MIN..=max.0).contains(&span.0) => return span.0,
+        Ok(span) => fields.fault(
+            "timeout",
+            format!(
+                "`{span}` is not between {} and {max} (setting webhook.timeout_max)",
+                Span(TIMEOUT_MIN)
+            ),
+        ),
+        Err(invalid) => fields.fault("timeout", invalid.to_string()),
+    }
+    TIMEOUT
+}

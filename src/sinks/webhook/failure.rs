@@ -1,0 +1,257 @@
+//! Why there was no answer, in words for the destination's owner.
+//!
+//! The client's error is a chain of errors of several crates, some of which cannot be named here. What can is told by
+//! type and kind; the rest by the text that those crates give, which stays here: nothing of it reaches the customer.
+//!
+//! Invariant: the words name no address and repeat nothing that the receiver sent.
+
+use std::error::Error;
+use std::fmt;
+use std::io;
+use std::time::Duration;
+
+use super::Limits;
+use crate::egress::Refusal;
+
+/// Why there was no answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// The guard does not let it through.
+    Egress(Refusal),
+    /// The destination's document asks for what cannot be done.
+    Configuration(&'static str),
+    /// The host name does not resolve.
+    Unresolvable,
+    /// No connection.
+    Connect(&'static str),
+    /// No connection in time.
+    ConnectTimeout(Duration),
+    /// No secure connection.
+    Tls(String),
+    /// A connection, but no answer in time.
+    FirstByteTimeout(Duration),
+    /// A connection that ended before an answer.
+    Broken(&'static str),
+    /// An answer that is not HTTP.
+    Nonsense(&'static str),
+    /// This machine is in trouble.
+    Ours(&'static str),
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Egress(refusal) => refusal.fmt(f),
+            Self::Unresolvable => f.write_str("DNS: the host name does not resolve"),
+            Self::ConnectTimeout(limit) => {
+                write!(f, "time-out after {} while connecting", Seconds(*limit))
+            }
+            Self::FirstByteTimeout(limit) => {
+                write!(
+                    f,
+                    "time-out after {} waiting for the first byte",
+                    Seconds(*limit)
+                )
+            }
+            Self::Tls(words) => write!(f, "TLS: {words}"),
+            Self::Configuration(words)
+            | Self::Connect(words)
+            | Self::Broken(words)
+            | Self::Nonsense(words)
+            | Self::Ours(words) => f.write_str(words),
+        }
+    }
+}
+
+/// `20 s`, `250 ms`.
+struct Seconds(Duration);
+
+impl fmt::Display for Seconds {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.subsec_millis() == 0 {
+            write!(f, "{} s", self.0.as_secs())
+        } else {
+            write!(f, "{} ms", self.0.as_millis())
+        }
+    }
+}
+
+impl Failure {
+    /// Tells why the client got no answer.
+    pub(super) fn of(error: &reqwest::Error, limits: &Limits) -> Self {
+        if let Some(refusal) = find::<Refusal>(error) {
+            return match refusal {
+                Refusal::Unresolvable => Self::Unresolvable,
+                _ => Self::Egress(*refusal),
+            };
+        }
+        if error.is_builder() {
+            return Self::Configuration("the URL cannot be used in a request");
+        }
+        if let Some(trouble) = find::<io::Error>(error).and_then(ours) {
+            return Self::Ours(trouble);
+        }
+        if error.is_timeout() && error.is_connect() {
+            return Self::ConnectTimeout(limits.connect);
+        }
+        let texts = Texts::of(error);
+        if error.is_connect() {
+            Self::of_connect(find::<io::Error>(error), &texts)
+        } else {
+            Self::of_exchange(find::<io::Error>(error), &texts)
+        }
+    }
+
+    fn of_connect(io: Option<&io::Error>, texts: &Texts) -> Self {
+        if let Some(words) = tls(texts) {
+            return Self::Tls(words);
+        }
+        Self::Connect(match io.map(io::Error::kind) {
+            Some(io::ErrorKind::ConnectionRefused) => "connection refused",
+            Some(io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable) => {
+                "the host cannot be reached"
+            }
+            Some(kind) if is_break(kind) => "connection closed while connecting",
+            _ => "no connection could be made",
+        })
+    }
+
+    fn of_exchange(io: Option<&io::Error>, texts: &Texts) -> Self {
+        // Texts of hyper 1 and h2 0.4.
+        if texts.any(&[
+            "invalid HTTP",
+            "invalid content-length",
+            "transfer-encoding",
+            "unexpected message",
+        ]) {
+            return Self::Nonsense("the answer is not valid HTTP");
+        }
+        if texts.any(&["message head is too large"]) {
+            return Self::Nonsense("the answer's head is too large");
+        }
+        if texts.any(&["stream error detected", "connection error detected"]) {
+            return Self::Nonsense("the answer is not valid HTTP/2");
+        }
+        if texts.any(&[
+            "received corrupt message",
+            "cannot decrypt",
+            "received fatal alert",
+        ]) {
+            return Self::Broken("TLS: connection ended before an answer");
+        }
+        match io.map(io::Error::kind) {
+            Some(io::ErrorKind::ConnectionReset | io::ErrorKind::ConnectionAborted) => {
+                Self::Broken("connection reset before an answer")
+            }
+            _ => Self::Broken("connection closed before an answer"),
+        }
+    }
+}
+
+fn is_break(kind: io::ErrorKind) -> bool {
+    matches!(
+        kind,
+        io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::BrokenPipe
+            | io::ErrorKind::NotConnected
+            | io::ErrorKind::UnexpectedEof
+    )
+}
+
+/// Whether this machine lacks something; the receiver is not to blame then.
+fn ours(error: &io::Error) -> Option<&'static str> {
+    // EMFILE and ENFILE have no kind of their own: <https://man7.org/linux/man-pages/man3/errno.3.html>.
+    match (error.kind(), error.raw_os_error()) {
+        (_, Some(23 | 24)) => Some("the service has no free file descriptor"),
+        (io::ErrorKind::AddrNotAvailable, _) => Some("the service has no free local port"),
+        (io::ErrorKind::OutOfMemory, _) => Some("the service is out of memory"),
+        _ => None,
+    }
+}
+
+/// What is wrong with TLS, by the texts of rustls 0.23.
+fn tls(texts: &Texts) -> Option<String> {
+    const CERTIFICATE: [(&str, &str); 7] = [
+        ("certificate not valid yet", "certificate is not valid yet"),
+        ("NotValidYet", "certificate is not valid yet"),
+        ("revo", "certificate was revoked, or that cannot be told"),
+        ("xpired", "certificate has expired"),
+        (
+            "UnknownIssuer",
+            "certificate is not signed by a known authority",
+        ),
+        (
+            "CaUsedAsEndEntity",
+            "certificate is not signed by a known authority",
+        ),
+        ("for name", "certificate is not valid for this host name"),
+    ];
+    if let Some(text) = texts.find("invalid peer certificate") {
+        let known = CERTIFICATE.iter().find(|(part, _)| text.contains(part));
+        return Some(
+            known
+                .map_or("certificate is not valid", |(_, words)| words)
+                .to_owned(),
+        );
+    }
+    if let Some(text) = texts.find("received fatal alert: ") {
+        // The alert's name is from a closed set; an unknown one is a number.
+        let alert = text.rsplit(' ').next().unwrap_or_default();
+        return Some(format!("the server ended the handshake ({alert})"));
+    }
+    if texts.any(&["InvalidContentType", "received corrupt message"]) {
+        return Some("the server does not speak TLS at this port".to_owned());
+    }
+    if texts.any(&["tls handshake eof"]) {
+        return Some("connection closed during the handshake".to_owned());
+    }
+    if texts.any(&[
+        "peer is incompatible",
+        "peer doesn't support",
+        "peer sent no certificates",
+    ]) {
+        return Some("no version or cipher in common with the server".to_owned());
+    }
+    texts
+        .any(&["peer misbehaved", "received unexpected", "peer sent"])
+        .then(|| "the handshake failed".to_owned())
+}
+
+/// The texts of a chain of errors.
+struct Texts(Vec<String>);
+
+impl Texts {
+    fn of(error: &reqwest::Error) -> Self {
+        Self(chain(error).map(ToString::to_string).collect())
+    }
+
+    fn find(&self, part: &str) -> Option<&str> {
+        self.0
+            .iter()
+            .map(String::as_str)
+            .find(|text| text.contains(part))
+    }
+
+    fn any(&self, parts: &[&str]) -> bool {
+        parts.iter().any(|part| self.find(part).is_some())
+    }
+}
+
+/// The causes of `error`.
+fn chain(error: &reqwest::Error) -> impl Iterator<Item = &(dyn Error + 'static)> {
+    std::iter::successors(error.source(), |cause| next(*cause))
+}
+
+/// An `io::Error` that wraps another error is followed by that one: its `source` would skip it.
+fn next<'a>(cause: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
+    match cause.downcast_ref().and_then(io::Error::get_ref) {
+        Some(wrapped) => Some(wrapped),
+        None => cause.source(),
+    }
+}
+
+/// The innermost cause of type `T`.
+fn find<T: Error + 'static>(error: &reqwest::Error) -> Option<&T> {
+    chain(error).filter_map(|cause| cause.downcast_ref()).last()
+}

@@ -1,0 +1,130 @@
+//! Webhooks against receivers on real sockets.
+
+mod answers;
+mod config;
+mod network;
+mod receiver;
+mod request;
+mod tls;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+use super::send::Client;
+use crate::config::settings::Settings;
+use crate::domain::attempt::Report;
+use crate::domain::event::{Event, Origin};
+use crate::domain::ids::{DestinationId, TenantId};
+use crate::domain::units::Span;
+use crate::egress::Guard;
+use crate::sinks::tests::{guard, settings};
+use crate::sinks::webhook::Webhook;
+use crate::sinks::{Clients, Outgoing, Sink};
+
+/// 2026-01-31T08:00:00.250Z.
+const NOW_MS: i64 = 1_769_846_400_250;
+
+const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+
+fn error(report: &Report) -> &str {
+    report.error.as_deref().unwrap_or_default()
+}
+
+fn event(body: Option<&'static [u8]>) -> Event {
+    Event {
+        id: "msg_1".into(),
+        event_type: "order.paid".into(),
+        tenant: TenantId::default_tenant(),
+        time_ms: NOW_MS,
+        hops: 0,
+        origin: Origin {
+            topic: "orders".into(),
+            partition: 0,
+            offset: 0,
+        },
+        key: None,
+        body: body.map(Bytes::from_static),
+        headers: Vec::new(),
+        content_type: "application/json".into(),
+    }
+}
+
+fn outgoing<'a>(event: &'a Event, destination: &'a DestinationId) -> Outgoing<'a> {
+    Outgoing {
+        event,
+        destination,
+        attempt: 1,
+        replay: None,
+        now_ms: NOW_MS,
+    }
+}
+
+/// What one destination sends with.
+struct Sender {
+    sink: Sink,
+    clients: Clients,
+}
+
+impl Sender {
+    /// A sender with short time limits to `url`.
+    fn to(url: &str) -> Self {
+        Self::new(json!({"url": url}), &settings())
+    }
+
+    fn new(sink: Value, settings: &Settings) -> Self {
+        Self::with_guard(sink, settings, guard(settings))
+    }
+
+    fn with_guard(sink: Value, settings: &Settings, guard: Guard) -> Self {
+        let sink = parse(sink, settings, &guard);
+        let clients = Clients::new(settings, Arc::new(guard)).expect("clients");
+        Self { sink, clients }
+    }
+
+    /// A sender whose client trusts the authority `pem` alone.
+    fn trusting(pem: &str, url: &str, settings: &Settings) -> Self {
+        let guard = guard(settings);
+        let sink = parse(json!({"url": url}), settings, &guard);
+        let certificate = reqwest::Certificate::from_pem(pem.as_bytes()).expect("PEM");
+        let webhook = Client::build(settings, Arc::new(guard), |builder| {
+            builder.tls_certs_only([certificate])
+        });
+        let clients = Clients {
+            webhook: webhook.expect("client"),
+        };
+        Self { sink, clients }
+    }
+
+    async fn send(&self) -> Report {
+        self.send_event(&event(Some(br#"{"n":1}"#))).await
+    }
+
+    async fn send_event(&self, event: &Event) -> Report {
+        let destination = DestinationId::parse("acme/hooks").expect("id");
+        self.sink
+            .send(&self.clients, outgoing(event, &destination))
+            .await
+    }
+}
+
+fn parse(mut sink: Value, settings: &Settings, guard: &Guard) -> Sink {
+    sink["type"] = json!("webhook");
+    Sink::parse(&sink, settings, guard).expect("valid")
+}
+
+fn webhook(sink: Value) -> Webhook {
+    let settings = settings();
+    match parse(sink, &settings, &guard(&settings)) {
+        Sink::Webhook(webhook) => *webhook,
+    }
+}
+
+fn short(first_byte: u64) -> Settings {
+    let mut settings = settings();
+    settings.webhook.first_byte_timeout = Span(Duration::from_millis(first_byte));
+    settings.webhook.connect_timeout = Span(Duration::from_millis(first_byte));
+    settings
+}

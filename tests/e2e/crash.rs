@@ -1,0 +1,312 @@
+//! Whatever is killed, stopped or started: nothing is lost, and what repeats was not settled.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::account::{Account, event_id as id_of, unsettled};
+use crate::support::events::{event_id, numbered};
+use crate::support::kafka::Kafka;
+use crate::support::posthaste::Posthaste;
+use crate::support::receiver::{Answer, Gate, Receiver, Request};
+use crate::support::scene::{Scene, webhook, with};
+
+/// How often each event may come again because of what was not settled at a crash.
+type Repeats = BTreeMap<String, usize>;
+
+/// A scene with load: one destination that takes everything and one that refuses each fifth event at first.
+struct Load {
+    scene: Scene,
+    receiver: Receiver,
+    ids: Vec<String>,
+}
+
+impl Load {
+    async fn on(kafka: std::sync::Arc<Kafka>, what: &str, partitions: i32, events: usize) -> Self {
+        let scene = Scene::on(kafka, what, partitions).await;
+        let receiver = Receiver::start().await;
+        receiver.on("/flaky", |request| {
+            match request.id().ends_with(['0', '5']) && request.header("webhook-attempt") == "1" {
+                true => Answer::Status(500),
+                false => Answer::Status(200),
+            }
+        });
+        scene.put("steady", &limited(&receiver, "/steady")).await;
+        scene.put("flaky", &limited(&receiver, "/flaky")).await;
+        let ids = (0..events).map(event_id).collect();
+        Self {
+            scene,
+            receiver,
+            ids,
+        }
+    }
+
+    fn ids(&self) -> impl Iterator<Item = &str> {
+        self.ids.iter().map(String::as_str)
+    }
+
+    /// Waits until `steady` has accepted `count` requests.
+    async fn until_steady(&self, count: usize) {
+        self.receiver.until_delivered("/steady", count).await;
+    }
+
+    /// Waits until both destinations have accepted every event.
+    async fn until_all_delivered(&self) {
+        for path in ["/steady", "/flaky"] {
+            self.receiver
+                .until(path, "every event", |requests| {
+                    let delivered: BTreeSet<&str> = requests
+                        .iter()
+                        .filter(|request| request.delivered())
+                        .map(Request::id)
+                        .collect();
+                    self.ids().all(|id| delivered.contains(id))
+                })
+                .await;
+        }
+        self.scene.settled().await;
+    }
+
+    async fn accounts(&self) -> [Account; 2] {
+        [
+            Account::of(&self.scene, &self.receiver, "/steady", "steady").await,
+            Account::of(&self.scene, &self.receiver, "/flaky", "flaky").await,
+        ]
+    }
+
+    /// Asserts that each event is somewhere, while nobody works on it.
+    async fn nothing_is_lost(&self) {
+        for account in self.accounts().await {
+            account.nothing_is_lost(self.ids());
+        }
+    }
+
+    /// Counts what may come again: each record that is not settled now, in the source and in retry topics.
+    async fn count_unsettled(&self, repeats: &mut Repeats) {
+        let scene = &self.scene;
+        let mut records = unsettled(scene, &scene.group, &scene.topic).await;
+        let group = format!("{}.retry", scene.group);
+        for topic in scene.kafka.topics(&scene.own("retry")).keys() {
+            records.extend(unsettled(scene, &group, topic).await);
+        }
+        for record in records {
+            *repeats.entry(id_of(&record)).or_default() += 1;
+        }
+    }
+
+    async fn repeats_are_within(&self, repeats: &Repeats) {
+        for account in self.accounts().await {
+            account.repeats_are_within(self.ids(), repeats);
+        }
+    }
+}
+
+/// A destination that takes few at a time, so that there is always something in flight and something waiting.
+fn limited(receiver: &Receiver, path: &str) -> Value {
+    let few =
+        json!({"delivery": {"concurrency": 4}, "retry": {"max_attempts": 50, "delays": ["300ms"]}});
+    with(&webhook(&receiver.url(path)), &few)
+}
+
+#[tokio::test]
+async fn kill_9_at_load_three_times_loses_nothing_and_repeats_only_what_was_not_settled() {
+    let load = Load::on(Kafka::shared(), "kill", 3, 1500).await;
+    load.scene.publish(&numbered(0..1500)).await;
+    let mut repeats = Repeats::new();
+    for round in 0..3 {
+        let posthaste = load.scene.serve().await;
+        load.until_steady(300 + round * 350).await;
+        posthaste.kill9().await;
+        load.nothing_is_lost().await;
+        load.count_unsettled(&mut repeats).await;
+        assert!(!repeats.is_empty(), "it was killed in the middle");
+    }
+    let _posthaste = load.scene.serve().await;
+    load.until_all_delivered().await;
+    load.repeats_are_within(&repeats).await;
+}
+
+#[tokio::test]
+async fn what_was_settled_out_of_order_does_not_repeat_after_kill_9() {
+    let scene = Scene::new("holes").await;
+    let receiver = Receiver::start().await;
+    let gate = Gate::shut();
+    let held = gate.clone();
+    receiver.on("/steady", move |request| match request.id() {
+        "e-00000" => Answer::Hold(held.clone(), 200),
+        _ => Answer::Status(200),
+    });
+    scene
+        .put("steady", &webhook(&receiver.url("/steady")))
+        .await;
+    let posthaste = scene.serve().await;
+    scene.publish(&numbered(0..50)).await;
+    receiver.until_delivered("/steady", 49).await;
+    // The first event holds the position at 0; the others are settled by what the commit says beside it.
+    posthaste
+        .until_metric("posthaste_ledger_holes", &[("ledger", "sources")], 1.0)
+        .await;
+    crate::support::wait::until("one unsettled event, and its commit", async || {
+        let unsettled = posthaste.metrics().await.sum(
+            "posthaste_ledger_unsettled_events",
+            &[("ledger", "sources")],
+        );
+        let committed = scene.kafka.committed(&scene.group, &scene.topic);
+        let note = committed
+            .get(&0)
+            .is_some_and(|found| found.offset == 0 && !found.metadata.is_empty());
+        (unsettled <= 1.0 && note).then_some(())
+    })
+    .await;
+    // One more, whose commit is the last: its note includes all before it.
+    scene.publish(&numbered(50..51)).await;
+    receiver.until_delivered("/steady", 50).await;
+    let before = scene.kafka.committed(&scene.group, &scene.topic);
+    crate::support::wait::until("the note that includes the last event", async || {
+        (scene.kafka.committed(&scene.group, &scene.topic) != before).then_some(())
+    })
+    .await;
+    posthaste.kill9().await;
+    gate.open();
+    let _posthaste = scene.serve().await;
+    receiver.until_delivered("/steady", 51).await;
+    scene.settled().await;
+    let ids: Vec<String> = (0..51).map(event_id).collect();
+    Account::of(&scene, &receiver, "/steady", "steady")
+        .await
+        .each_ended_once(ids.iter().map(String::as_str));
+}
+
+#[tokio::test]
+async fn a_broker_that_comes_late_and_goes_away_for_a_while_costs_no_event() {
+    let load = Load::on(Kafka::start(&[]), "broker", 1, 500).await;
+    load.scene.publish(&numbered(0..400)).await;
+    load.scene.kafka.stop();
+    let mut posthaste = Posthaste::launch(&load.scene.settings());
+    assert_eq!(
+        posthaste.page("/livez").await.0,
+        200,
+        "it waits for its Kafka"
+    );
+    let (status, missing) = posthaste.page("/readyz").await;
+    assert_eq!(status, 503, "{missing}");
+    assert!(!missing.is_empty(), "it says what is missing");
+    load.scene.kafka.restart();
+    posthaste.until_ready().await;
+
+    load.until_steady(100).await;
+    let mut repeats = Repeats::new();
+    load.count_unsettled(&mut repeats).await;
+    load.scene.kafka.stop();
+    load.scene.kafka.restart();
+    load.scene.publish(&numbered(400..500)).await;
+    load.until_all_delivered().await;
+    posthaste.until_ready().await;
+    load.nothing_is_lost().await;
+    load.repeats_are_within(&repeats).await;
+}
+
+#[tokio::test]
+async fn of_two_instances_one_takes_over_all_when_the_other_is_killed() {
+    let load = Load::on(Kafka::shared(), "two", 4, 800).await;
+    let one = load.scene.serve().await;
+    let two = load.scene.serve().await;
+    for instance in [&one, &two] {
+        instance
+            .until_metric("posthaste_lanes_owned", &[], 1.0)
+            .await;
+    }
+    load.scene.publish(&numbered(0..400)).await;
+    for instance in [&one, &two] {
+        instance
+            .until_metric("posthaste_events_read_total", &[], 1.0)
+            .await;
+    }
+    load.until_steady(400).await;
+    load.scene.publish(&numbered(400..800)).await;
+    load.until_steady(500).await;
+    one.kill9().await;
+    let mut repeats = Repeats::new();
+    load.count_unsettled(&mut repeats).await;
+    load.until_all_delivered().await;
+    load.nothing_is_lost().await;
+    load.repeats_are_within(&repeats).await;
+    two.until_metric("posthaste_lanes_owned", &[], 2.0).await;
+}
+
+#[tokio::test]
+async fn two_instances_without_faults_repeat_nothing() {
+    let load = Load::on(Kafka::shared(), "join", 4, 600).await;
+    load.scene.publish(&numbered(0..300)).await;
+    let one = load.scene.serve().await;
+    load.until_steady(50).await;
+    // One that joins, and one that leaves, while there is work.
+    let two = load.scene.serve().await;
+    load.scene.publish(&numbered(300..600)).await;
+    load.until_steady(400).await;
+    let ended = one.terminate().await;
+    assert!(ended.status.success(), "{ended:?}");
+    load.until_all_delivered().await;
+    for account in load.accounts().await {
+        account.each_ended_once(load.ids());
+    }
+    drop(two);
+}
+
+#[tokio::test]
+async fn sigterm_in_the_middle_finishes_what_is_in_flight_and_repeats_nothing() {
+    let load = Load::on(Kafka::shared(), "term", 1, 600).await;
+    load.scene.publish(&numbered(0..600)).await;
+    let gate = Gate::shut();
+    let held = gate.clone();
+    load.receiver
+        .on("/steady", move |request| match request.nth {
+            120..124 => Answer::Hold(held.clone(), 200),
+            _ => Answer::Status(200),
+        });
+    let mut settings = load.scene.settings();
+    let mut posthaste = Posthaste::start(settings.set("shutdown.timeout", "10s")).await;
+    load.receiver.until_requests("/steady", 124).await;
+    posthaste.signal_to_end().await;
+    gate.open();
+    let ended = posthaste.until_ended().await;
+    assert!(ended.status.success(), "{ended:?}");
+    assert!(ended.after < Duration::from_secs(10), "{ended:?}");
+    load.nothing_is_lost().await;
+
+    let _posthaste = load.scene.serve().await;
+    load.until_all_delivered().await;
+    for account in load.accounts().await {
+        account.each_ended_once(load.ids());
+    }
+}
+
+#[tokio::test]
+async fn sigterm_does_not_wait_for_a_hanging_receiver_beyond_its_limit() {
+    let scene = Scene::new("term-hang").await;
+    let receiver = Receiver::start().await;
+    let gate = Gate::shut();
+    let held = gate.clone();
+    receiver.on("/hangs", move |_| Answer::Hold(held.clone(), 200));
+    scene.put("hangs", &webhook(&receiver.url("/hangs"))).await;
+    let mut settings = scene.settings();
+    settings.set("shutdown.timeout", "2s");
+    let posthaste = Posthaste::start(&settings).await;
+    scene.publish(&numbered(0..3)).await;
+    receiver.until_requests("/hangs", 3).await;
+    let ended = posthaste.terminate().await;
+    assert!(ended.status.success(), "{ended:?}");
+    // Its time-out is 20 s; the limit and a little more is for the rest of the shutdown.
+    assert!(ended.after < Duration::from_secs(8), "{ended:?}");
+    let ids: Vec<String> = (0..3).map(event_id).collect();
+    let at_rest = Account::of(&scene, &receiver, "/hangs", "hangs").await;
+    at_rest.nothing_is_lost(ids.iter().map(String::as_str));
+
+    gate.open();
+    let _posthaste = scene.serve().await;
+    receiver.until_delivered("/hangs", 3).await;
+    scene.settled().await;
+    let account = Account::of(&scene, &receiver, "/hangs", "hangs").await;
+    account.each_ended_once(ids.iter().map(String::as_str));
+}

@@ -1,0 +1,16 @@
+//! Posthaste as a whole: the real binary between a real Kafka and a real HTTP receiver.
+//!
+//! Each test has topics, a group and a receiver of its own on a broker that most of them share, so that they run beside
+//! each other. A test fails where Kafka cannot start; none is skipped.
+
+mod support;
+
+mod catalog;
+mod cli;
+mod crash;
+mod dead_letters;
+mod delivery;
+mod harness;
+mod retries;
+mod security;
+mod topics;

@@ -1,0 +1,313 @@
+//! Topics seen from outside: made, written, read whole, followed.
+
+use std::collections::{BTreeMap, HashSet};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::future::join_all;
+use posthaste::wire::RawRecord;
+use rdkafka::admin::{
+    AdminClient, AdminOptions, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
+};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer, StreamConsumer};
+use rdkafka::error::KafkaError;
+use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
+use rdkafka::producer::FutureProducer;
+use rdkafka::{Offset, TopicPartitionList};
+use tokio::time::{Instant, timeout};
+
+use super::events::NewEvent;
+use super::kafka::Kafka;
+use super::wait::LIMIT;
+
+/// For requests that the broker answers at once.
+const REQUEST: Duration = Duration::from_secs(10);
+
+/// Where a group goes on in one partition, and the note it left there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Committed {
+    pub(crate) offset: i64,
+    pub(crate) metadata: String,
+}
+
+impl Kafka {
+    fn admin(&self) -> AdminClient<DefaultClientContext> {
+        self.client().create().expect("an admin client")
+    }
+
+    fn consumer(&self, group: &str) -> BaseConsumer {
+        self.client()
+            .set("group.id", group)
+            .create()
+            .expect("a consumer")
+    }
+
+    /// Makes a topic with the given properties.
+    pub(crate) async fn create_topic(
+        &self,
+        name: &str,
+        partitions: i32,
+        properties: &[(&str, &str)],
+    ) {
+        let mut topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
+        for (key, value) in properties {
+            topic = topic.set(key, value);
+        }
+        let made = self
+            .admin()
+            .create_topics(&[topic], &AdminOptions::new())
+            .await;
+        for result in made.expect("the broker answers") {
+            result.expect("the topic can be made");
+        }
+    }
+
+    /// Gives a topic more partitions, up to `partitions`, and waits until the broker tells about them.
+    pub(crate) async fn add_partitions(&self, name: &str, partitions: usize) {
+        let wanted = NewPartitions::new(name, partitions);
+        let made = self
+            .admin()
+            .create_partitions(&[wanted], &AdminOptions::new())
+            .await;
+        for result in made.expect("the broker answers") {
+            result.expect("partitions can be added");
+        }
+        super::wait::until("the new partitions are known", async || {
+            (self.partitions(name) == count(partitions)).then_some(())
+        })
+        .await;
+        *self.producer.lock().expect("no holder panics") = None;
+    }
+
+    /// Deletes the records of a partition below an offset, as retention does.
+    pub(crate) async fn delete_records(&self, topic: &str, partition: i32, before: i64) {
+        let mut wanted = TopicPartitionList::new();
+        wanted
+            .add_partition_offset(topic, partition, Offset::Offset(before))
+            .expect("a valid position");
+        let deleted = self
+            .admin()
+            .delete_records(&wanted, &AdminOptions::new())
+            .await;
+        for element in deleted.expect("the broker answers").elements() {
+            element.error().expect("records can be deleted");
+        }
+    }
+
+    /// The properties of a topic that are not the broker's defaults, and all others.
+    pub(crate) async fn topic_properties(&self, name: &str) -> BTreeMap<String, String> {
+        let asked = self
+            .admin()
+            .describe_configs(&[ResourceSpecifier::Topic(name)], &AdminOptions::new())
+            .await;
+        let mut properties = BTreeMap::new();
+        for resource in asked.expect("the broker answers") {
+            for entry in resource.expect("the topic can be described").entries {
+                properties.insert(entry.name, entry.value.unwrap_or_default());
+            }
+        }
+        properties
+    }
+
+    /// The topics whose names begin with `prefix`, with their numbers of partitions.
+    pub(crate) fn topics(&self, prefix: &str) -> BTreeMap<String, i32> {
+        let metadata = self.consumer("observer").fetch_metadata(None, REQUEST);
+        metadata
+            .expect("the broker answers")
+            .topics()
+            .iter()
+            .filter(|topic| topic.name().starts_with(prefix))
+            .map(|topic| (topic.name().to_owned(), count(topic.partitions().len())))
+            .collect()
+    }
+
+    /// How many partitions a topic has.
+    pub(crate) fn partitions(&self, topic: &str) -> i32 {
+        let metadata = self
+            .consumer("observer")
+            .fetch_metadata(Some(topic), REQUEST);
+        let metadata = metadata.expect("the broker answers");
+        let partitions = metadata
+            .topics()
+            .first()
+            .map_or(0, |topic| topic.partitions().len());
+        assert!(partitions > 0, "the topic {topic} exists");
+        count(partitions)
+    }
+
+    /// The offset that the next record of each partition gets.
+    pub(crate) fn ends(&self, topic: &str) -> BTreeMap<i32, i64> {
+        let consumer = self.consumer("observer");
+        (0..self.partitions(topic))
+            .map(|partition| {
+                let (_, high) = consumer
+                    .fetch_watermarks(topic, partition, REQUEST)
+                    .expect("the broker answers");
+                (partition, high)
+            })
+            .collect()
+    }
+
+    /// The positions that a group has committed in a topic.
+    pub(crate) fn committed(&self, group: &str, topic: &str) -> BTreeMap<i32, Committed> {
+        let consumer = self.consumer(group);
+        let mut asked = TopicPartitionList::new();
+        for partition in 0..self.partitions(topic) {
+            asked.add_partition(topic, partition);
+        }
+        let answered = consumer
+            .committed_offsets(asked, REQUEST)
+            .expect("the broker answers");
+        let mut found = BTreeMap::new();
+        for element in answered.elements() {
+            if let Offset::Offset(offset) = element.offset() {
+                let metadata = element.metadata().to_owned();
+                found.insert(element.partition(), Committed { offset, metadata });
+            }
+        }
+        // A consumer that is dropped before such a list hangs (librdkafka).
+        drop(answered);
+        found
+    }
+
+    fn producer(&self) -> FutureProducer {
+        let mut producer = self.producer.lock().expect("no holder panics");
+        producer
+            .get_or_insert_with(|| {
+                self.client()
+                    .set("linger.ms", "0")
+                    .set("message.timeout.ms", "30000")
+                    .create()
+                    .expect("a producer")
+            })
+            .clone()
+    }
+
+    /// Writes all events and waits until the broker has them; returns partition and offset of each.
+    pub(crate) async fn produce(&self, topic: &str, events: &[NewEvent]) -> Vec<(i32, i64)> {
+        let producer = self.producer();
+        let sent = events.iter().map(|event| {
+            producer.send(event.record(event.topic.as_deref().unwrap_or(topic)), LIMIT)
+        });
+        join_all(sent)
+            .await
+            .into_iter()
+            .map(|sent| {
+                sent.map(|sent| (sent.partition, sent.offset))
+                    .expect("the broker takes the record")
+            })
+            .collect()
+    }
+
+    /// All records that a topic holds now, by partition and offset.
+    pub(crate) async fn read_all(&self, topic: &str) -> Vec<RawRecord> {
+        let mut follower = self.follow(topic);
+        let partitions = usize::try_from(self.partitions(topic)).expect("small");
+        let end = Instant::now() + LIMIT;
+        while follower.ends_seen.len() < partitions {
+            assert!(
+                Instant::now() < end,
+                "{topic} was not read within {LIMIT:?}"
+            );
+            follower.step().await;
+        }
+        let mut records = follower.records;
+        records.sort_by_key(|record| (record.partition, record.offset));
+        records
+    }
+
+    /// Reads a topic from its begin and goes on with what comes.
+    pub(crate) fn follow(&self, topic: &str) -> Follower {
+        let consumer: StreamConsumer = self
+            .client()
+            .set("group.id", "observer")
+            .set("enable.auto.commit", "false")
+            .set("enable.partition.eof", "true")
+            .create()
+            .expect("a consumer");
+        let mut assigned = TopicPartitionList::new();
+        for partition in 0..self.partitions(topic) {
+            assigned
+                .add_partition_offset(topic, partition, Offset::Beginning)
+                .expect("a valid position");
+        }
+        consumer.assign(&assigned).expect("an assignment");
+        Follower {
+            consumer,
+            topic: topic.to_owned(),
+            records: Vec::new(),
+            ends_seen: HashSet::new(),
+        }
+    }
+}
+
+/// Reads a topic as it grows.
+pub(crate) struct Follower {
+    consumer: StreamConsumer,
+    topic: String,
+    /// What was read so far; ordered within each partition.
+    pub(crate) records: Vec<RawRecord>,
+    ends_seen: HashSet<i32>,
+}
+
+impl Follower {
+    /// Reads on until the condition holds for what was read; fails after [`LIMIT`].
+    pub(crate) async fn until(
+        &mut self,
+        what: &str,
+        holds: impl Fn(&[RawRecord]) -> bool,
+    ) -> &[RawRecord] {
+        let end = Instant::now() + LIMIT;
+        while !holds(&self.records) {
+            assert!(
+                Instant::now() < end,
+                "not within {LIMIT:?}: {what}; {} holds {:#?}",
+                self.topic,
+                self.records
+            );
+            self.step().await;
+        }
+        &self.records
+    }
+
+    /// Waits for one record, or a second.
+    async fn step(&mut self) {
+        match timeout(Duration::from_secs(1), self.consumer.recv()).await {
+            Err(_elapsed) => {}
+            Ok(Ok(message)) => self.records.push(raw(&message)),
+            Ok(Err(KafkaError::PartitionEOF(partition))) => {
+                self.ends_seen.insert(partition);
+            }
+            Ok(Err(error)) => eprintln!("reading {}: {error}", self.topic),
+        }
+    }
+}
+
+fn raw(message: &BorrowedMessage<'_>) -> RawRecord {
+    let headers = message.headers().map_or_else(Vec::new, |headers| {
+        headers
+            .iter()
+            .map(|header| (header.key.into(), header.value.map(Bytes::copy_from_slice)))
+            .collect()
+    });
+    RawRecord {
+        topic: message.topic().into(),
+        partition: message.partition(),
+        offset: message.offset(),
+        timestamp_ms: message.timestamp().to_millis().unwrap_or_default(),
+        key: message.key().map(Bytes::copy_from_slice),
+        value: message.payload().map(Bytes::copy_from_slice),
+        headers,
+    }
+}
+
+/// The value of a record's first header of that name, as text.
+pub(crate) fn header<'a>(record: &'a RawRecord, name: &str) -> Option<&'a str> {
+    let (_, value) = record.headers.iter().find(|(found, _)| &**found == name)?;
+    std::str::from_utf8(value.as_ref()?).ok()
+}
+
+fn count(partitions: usize) -> i32 {
+    i32::try_from(partitions).expect("few partitions")
+}
