@@ -14,6 +14,7 @@ pub mod ids;
 pub mod lane;
 pub mod offset_ledger;
 pub mod outcome;
+pub mod rate_limit;
 pub mod retry_tier;
 pub mod secret;
 pub mod signature;
