@@ -23,10 +23,10 @@ pub mod domain;
 
 pub mod clock;
 pub mod config;
-pub mod wire;
 
 pub mod egress;
 pub mod telemetry;
+pub mod wire;
 
 pub mod kafka;
 pub mod sinks;

@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use crate::config::destination as document;
 use crate::config::faults::Fault;
 use crate::config::settings::Settings;
+use crate::domain::event_type::InvalidPattern;
 use crate::domain::ids::{DestinationId, TenantId};
 use crate::domain::subscription_index::SubscriptionIndex;
 use crate::egress::Guard;
@@ -94,7 +95,7 @@ impl View {
         Some(prepared)
     }
 
-    fn insert(&mut self, prepared: Arc<Prepared>) -> Option<Arc<Prepared>> {
+    fn insert(&mut self, prepared: Arc<Prepared>) -> Result<Option<Arc<Prepared>>, InvalidPattern> {
         let destination = &prepared.destination;
         let before = self.remove(&destination.id);
         let tenant = self.tenants.entry(destination.tenant.clone()).or_default();
@@ -105,9 +106,10 @@ impl View {
         if let Some(place) = tenant.slots.get_mut(slot as usize) {
             *place = Some(Arc::clone(&prepared));
         }
-        tenant.index.insert(slot, destination.subscriptions.as_deref());
+        // Patterns were checked with the document.
+        tenant.index.insert(slot, destination.subscriptions.as_deref())?;
         self.destinations.insert(destination.id.clone(), (slot, prepared));
-        before
+        Ok(before)
     }
 }
 
@@ -205,10 +207,12 @@ impl Catalog {
             Some(value) => match self.documents.read(key, value, offset) {
                 Ok(prepared) => {
                     let prepared = Arc::new(prepared);
-                    let before =
+                    let inserted =
                         self.view.write().unwrap_or_else(PoisonError::into_inner).insert(Arc::clone(&prepared));
-                    if let Some(before) = before {
-                        self.metrics.sink(before.sink.kind()).destinations.dec();
+                    match inserted {
+                        Ok(Some(before)) => self.metrics.sink(before.sink.kind()).destinations.dec(),
+                        Ok(None) => {}
+                        Err(error) => unreachable!("a document with an invalid pattern is refused: {error}"),
                     }
                     self.metrics.sink(prepared.sink.kind()).destinations.inc();
                     tracing::debug!(destination.id = %prepared.destination.id, kafka.offset = offset, "destination in force");

@@ -5,7 +5,7 @@ use super::properties;
 const PREFIX: &str = "POSTHASTE__";
 
 /// The variables that are settings: their names start with `POSTHASTE__`, in any case.
-/// Bytes that are not UTF-8 are replaced, so that the value is refused where it matters.
+/// Bytes that are not UTF-8 become U+FFFD, by which [`super::load`] refuses the variable.
 #[must_use]
 pub fn variables() -> Vec<(String, String)> {
     std::env::vars_os()

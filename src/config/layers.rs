@@ -118,6 +118,9 @@ impl Layer {
                 layer
                     .faults
                     .push(Fault::new("", format!("`{name}`: {message}")));
+            } else if value.contains(char::REPLACEMENT_CHARACTER) {
+                let message = format!("`{name}` is not UTF-8 text");
+                layer.faults.push(Fault::new("", message));
             } else if seen.insert(path.clone()) {
                 let origin = format!("environment variable {name}");
                 layer.merge(Self::of_one(&path, value, &origin, defaults));

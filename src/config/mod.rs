@@ -4,7 +4,7 @@
 //! environment, the command line. Documents come from the topic `destinations`, through the catalog.
 //!
 //! Invariant: a value that leaves this module keeps all its rules; all mistakes of one input are reported together.
-//! Invariant: only [`env`] reads the environment.
+//! Invariant: only [`mod@env`] reads the environment.
 
 use std::path::PathBuf;
 
@@ -14,14 +14,18 @@ use faults::{Fault, Findings, child};
 use layers::Layer;
 use settings::Settings;
 
+pub mod destination;
 pub mod env;
 pub mod faults;
-mod json;
 mod layers;
+mod node;
 mod properties;
 mod read;
 mod rules;
+pub mod schema;
 pub mod settings;
+pub mod sources;
+mod strict_json;
 #[cfg(test)]
 mod tests;
 mod words;

@@ -4,7 +4,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::faults::{Findings, child};
-use super::settings::{Format, Settings, Source};
+use super::settings::{Format, Settings, Source, Webhook};
 use super::{properties, words};
 use crate::domain::units::{ByteSize, Span};
 
@@ -102,108 +102,78 @@ const fn mib(mebibytes: usize) -> ByteSize {
 }
 
 /// The bounds stand in the comments of `config/default.toml` too.
-fn ranges(s: &Settings) -> Vec<Range> {
-    let (retry, dispatch, ledger, webhook) = (&s.retry, &s.dispatch, &s.ledger, &s.webhook);
-    vec![
-        range("/topics/lanes", s.topics.lanes, 1..=1024),
-        range(
-            "/topics/replication_factor",
-            s.topics.replication_factor,
-            0..=32_767,
-        ),
-        range("/retry/max_age_max", retry.max_age_max, ms(1)..=days(365)),
-        range(
-            "/retry/dedicated_topics",
-            retry.dedicated_topics,
-            0..=10_000,
-        ),
-        range("/retry/retire_after", retry.retire_after, ms(1)..=days(365)),
-        range("/retry/delete_after", retry.delete_after, ms(1)..=days(365)),
-        range(
-            "/retry/waiting_per_partition",
-            retry.waiting_per_partition,
-            1..=1_000_000,
-        ),
+fn ranges(settings: &Settings) -> impl Iterator<Item = Range> {
+    let topics = topics_and_retry(settings);
+    let running = dispatch_and_ledger(settings);
+    topics
+        .into_iter()
+        .chain(running)
+        .chain(webhook(&settings.webhook))
+}
+
+fn topics_and_retry(s: &Settings) -> [Range; 8] {
+    let (lanes, replicas, r) = (s.topics.lanes, s.topics.replication_factor, &s.retry);
+    let (waiting, year) = (r.waiting_per_partition, days(365));
+    [
+        range("/topics/lanes", lanes, 1..=1024),
+        range("/topics/replication_factor", replicas, 0..=32_767),
+        range("/retry/max_age_max", r.max_age_max, ms(1)..=year),
+        range("/retry/dedicated_topics", r.dedicated_topics, 0..=10_000),
+        range("/retry/retire_after", r.retire_after, ms(1)..=year),
+        range("/retry/delete_after", r.delete_after, ms(1)..=year),
+        range("/retry/waiting_per_partition", waiting, 1..=1_000_000),
         range(
             "/archive/retention",
             s.archive.retention,
-            Span::secs(1)..=days(3650),
+            ms(1000)..=days(3650),
         ),
-        range("/dispatch/slots", dispatch.slots, 1..=100_000),
-        range("/dispatch/queue", dispatch.queue, 1..=100_000),
-        range(
-            "/dispatch/queue_wait",
-            dispatch.queue_wait,
-            ms(0)..=minutes(5),
-        ),
-        range("/dispatch/memory", dispatch.memory, mib(1)..=mib(1 << 20)),
-        range(
-            "/dispatch/slow_after",
-            dispatch.slow_after,
-            ms(1)..=minutes(10),
-        ),
-        range("/ledger/events", ledger.events, 1..=1_000_000),
-        range(
-            "/ledger/commit_interval",
-            ledger.commit_interval,
-            ms(1)..=minutes(1),
-        ),
-        range(
-            "/ledger/revoke_timeout",
-            ledger.revoke_timeout,
-            ms(0)..=minutes(1),
-        ),
-        range(
-            "/webhook/dns_timeout",
-            webhook.dns_timeout,
-            ms(1)..=minutes(1),
-        ),
-        range(
-            "/webhook/connect_timeout",
-            webhook.connect_timeout,
-            ms(1)..=minutes(1),
-        ),
+    ]
+}
+
+fn dispatch_and_ledger(s: &Settings) -> [Range; 10] {
+    let (d, l) = (&s.dispatch, &s.ledger);
+    let (commit, revoke) = (l.commit_interval, l.revoke_timeout);
+    let (stale, stop) = (s.catalog.stale_after, s.shutdown.timeout);
+    [
+        range("/dispatch/slots", d.slots, 1..=100_000),
+        range("/dispatch/queue", d.queue, 1..=100_000),
+        range("/dispatch/queue_wait", d.queue_wait, ms(0)..=minutes(5)),
+        range("/dispatch/memory", d.memory, mib(1)..=mib(1 << 20)),
+        range("/dispatch/slow_after", d.slow_after, ms(1)..=minutes(10)),
+        range("/ledger/events", l.events, 1..=1_000_000),
+        range("/ledger/commit_interval", commit, ms(1)..=minutes(1)),
+        range("/ledger/revoke_timeout", revoke, ms(0)..=minutes(1)),
+        range("/catalog/stale_after", stale, ms(100)..=minutes(5)),
+        range("/shutdown/timeout", stop, ms(0)..=minutes(10)),
+    ]
+}
+
+fn webhook(w: &Webhook) -> [Range; 9] {
+    let (connect, first_byte) = (w.connect_timeout, w.first_byte_timeout);
+    let (read, kept) = (w.response_read, w.response_kept);
+    let (idle_timeout, idle) = (w.pool_idle_timeout, w.pool_idle_per_host);
+    [
+        range("/webhook/dns_timeout", w.dns_timeout, ms(1)..=minutes(1)),
+        range("/webhook/connect_timeout", connect, ms(1)..=minutes(1)),
         range(
             "/webhook/first_byte_timeout",
-            webhook.first_byte_timeout,
+            first_byte,
             ms(1)..=minutes(10),
         ),
-        range(
-            "/webhook/timeout_max",
-            webhook.timeout_max,
-            ms(1)..=minutes(10),
-        ),
-        range(
-            "/webhook/response_read",
-            webhook.response_read,
-            ByteSize(0)..=mib(16),
-        ),
+        range("/webhook/timeout_max", w.timeout_max, ms(1)..=minutes(10)),
+        range("/webhook/response_read", read, ByteSize(0)..=mib(16)),
         range(
             "/webhook/response_kept",
-            webhook.response_kept,
+            kept,
             ByteSize(0)..=ByteSize(24 << 10),
         ),
         range(
             "/webhook/pool_idle_timeout",
-            webhook.pool_idle_timeout,
+            idle_timeout,
             ms(0)..=minutes(60),
         ),
-        range(
-            "/webhook/pool_idle_per_host",
-            webhook.pool_idle_per_host,
-            0..=10_000,
-        ),
-        range(
-            "/webhook/body_max",
-            webhook.body_max,
-            ByteSize(1)..=mib(1024),
-        ),
-        range(
-            "/catalog/stale_after",
-            s.catalog.stale_after,
-            ms(100)..=minutes(5),
-        ),
-        range("/shutdown/timeout", s.shutdown.timeout, ms(0)..=minutes(10)),
+        range("/webhook/pool_idle_per_host", idle, 0..=10_000),
+        range("/webhook/body_max", w.body_max, ByteSize(1)..=mib(1024)),
     ]
 }
 

@@ -25,6 +25,7 @@ pub(super) async fn run(mut slot: Slot, work: Work) {
 async fn make(slot: &mut Slot, work: Work) {
     let dispatcher = Arc::clone(&slot.dispatcher);
     if work.settle.is_revoked() {
+        dispatcher.release(work).await;
         return;
     }
     let Some(prepared) = dispatcher.destinations.current(&work.delivery.destination) else {
@@ -61,7 +62,7 @@ async fn make(slot: &mut Slot, work: Work) {
         };
     }
     note(slot, &work, &prepared, &report, &verdict, now_ms);
-    follow(slot, work, &prepared, report, verdict, started_ms).await;
+    follow(slot, work, &prepared, report, verdict, (started_ms, now_ms)).await;
 }
 
 /// Counts the attempt, and logs it where it failed.
@@ -102,10 +103,10 @@ async fn follow(
     prepared: &Prepared,
     report: Report,
     verdict: Verdict,
-    started_ms: i64,
+    (started_ms, judged_ms): (i64, i64),
 ) {
     let outbox = &slot.dispatcher.outbox;
-    let Work { delivery, settle, tier } = work;
+    let Work { delivery, settle, tier, .. } = work;
     if report.outcome != Outcome::Internal {
         let record = describe(&delivery, prepared, &report, &verdict, started_ms, tier, &slot.dispatcher.instance);
         let mut value = Vec::with_capacity(512);
@@ -119,7 +120,6 @@ async fn follow(
             ),
         }
     }
-    let now_ms = slot.dispatcher.clock.now_ms();
     let next = Delivery {
         progress: verdict.progress,
         ..delivery
@@ -127,7 +127,8 @@ async fn follow(
     match verdict.disposition {
         Disposition::Done => settle.done(),
         Disposition::Retry { due_ms } => {
-            let wait = Duration::from_millis(u64::try_from(due_ms - now_ms).unwrap_or(0));
+            // From when it was judged: what writing the record took must not choose a shorter tier.
+            let wait = Duration::from_millis(u64::try_from(due_ms - judged_ms).unwrap_or(0));
             outbox.retry(&next, wait, settle).await;
         }
         Disposition::DeadLetter(reason) => {

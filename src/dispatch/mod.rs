@@ -43,6 +43,8 @@ pub struct Work {
     pub settle: Settle,
     /// The tier that it was read from; `None`: fresh.
     pub tier: Option<u32>,
+    /// Its record holds deliveries to several destinations: an event with more than one that matches.
+    pub one_of_several: bool,
 }
 
 /// Starts attempts within bounds.
@@ -217,7 +219,7 @@ impl Dispatcher {
     /// Moves a fresh delivery to its destination's backlog.
     async fn hand_over(&self, work: Work, cause: HandOver) {
         if work.settle.is_revoked() {
-            return;
+            return self.release(work).await;
         }
         self.metrics.dispatch.handed_over.get(cause).inc();
         self.outbox.to_tier(&work.delivery, 0, work.settle).await;
@@ -248,9 +250,23 @@ impl Dispatcher {
         }
     }
 
-    /// Drops at once what waits for a slot and belongs to an assignment that ended.
-    pub fn drop_revoked(&self) {
-        self.queues().drop_dead(|work| work.settle.is_revoked());
+    /// Lets go of what waits for a slot and belongs to an assignment that ended.
+    pub async fn release_revoked(&self) {
+        let dead = self.queues().take_dead(|work| work.settle.is_revoked());
+        for work in dead {
+            self.release(work).await;
+        }
+    }
+
+    /// Lets go of a delivery whose attempt has not started and whose assignment ended.
+    ///
+    /// If it is the only one of its event, the event is simply read again. If there are others, these may be delivered
+    /// already and must not be repeated: then it is handed over.
+    async fn release(&self, work: Work) {
+        if work.one_of_several {
+            self.metrics.dispatch.handed_over.get(HandOver::QueueFull).inc();
+            self.outbox.to_tier(&work.delivery, 0, work.settle).await;
+        }
     }
 
     fn observe(&self) {

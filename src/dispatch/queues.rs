@@ -388,15 +388,20 @@ impl<W> Queues<W> {
         }
     }
 
-    /// Drops what is dead and has not started.
-    pub(crate) fn drop_dead(&mut self, is_dead: impl Fn(&W) -> bool) {
+    /// Gives back what has not started and `is_dead`.
+    pub(crate) fn take_dead(&mut self, is_dead: impl Fn(&W) -> bool) -> Vec<W> {
+        let mut dead = Vec::new();
         for entry in self.entries.values_mut() {
-            let before = entry.fresh.len() + entry.backlog.len();
-            entry.fresh.retain(|queued| !is_dead(&queued.work));
-            entry.backlog.retain(|queued| !is_dead(&queued.work));
-            self.queued -= before - entry.fresh.len() - entry.backlog.len();
+            for queue in [&mut entry.fresh, &mut entry.backlog] {
+                let (gone, kept): (VecDeque<_>, VecDeque<_>) =
+                    std::mem::take(queue).into_iter().partition(|queued| is_dead(&queued.work));
+                *queue = kept;
+                dead.extend(gone.into_iter().map(|queued| queued.work));
+            }
             entry.fresh_bytes = entry.fresh.iter().map(|queued| queued.bytes).sum();
         }
+        self.queued -= dead.len();
+        dead
     }
 
     /// Gives back what waited too long, and finds out whom slow attempts block. Call a few times a second.

@@ -1,9 +1,10 @@
 //! A destination: where events go, which ones, how fast and how stubbornly.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::ids::{DestinationId, TenantId};
@@ -12,7 +13,7 @@ use super::units::{Rate, Span};
 /// One configured endpoint: the value of a record in `destinations`. Its key is `tenant/id`.
 ///
 /// The sink's own part is kept as JSON here; the sink that it names reads it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Clone, PartialEq)]
 pub struct Destination {
     /// `tenant/id`.
     pub id: DestinationId,
@@ -34,24 +35,43 @@ pub struct Destination {
     pub retry: RetryPolicy,
 }
 
+/// Of the sink only the type is shown: the rest may hold secrets.
+impl fmt::Debug for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Destination")
+            .field("id", &self.id)
+            .field("description", &self.description)
+            .field("metadata", &self.metadata)
+            .field("enabled", &self.enabled)
+            .field("sink.type", &self.sink.get("type"))
+            .field("subscriptions", &self.subscriptions)
+            .field("delivery", &self.delivery)
+            .field("retry", &self.retry)
+            .finish_non_exhaustive()
+    }
+}
+
 /// Which events a destination receives: all conditions that are given must hold.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Subscription {
-    /// Names it within the destination; its position where absent.
+    /// Names it within the destination; its position (from 0) where absent.
     #[serde(default)]
+    #[schemars(regex(pattern = "^[A-Za-z0-9_-]{1,64}$"))]
     pub id: Option<String>,
     /// Source topics; absent: all.
     #[serde(default)]
+    #[schemars(length(min = 1, max = 256))]
     pub topics: Option<Vec<String>>,
     /// Event types. `*` alone: all; `*`: any run of characters within one segment (segments are separated by dots);
     /// a segment `**`: one or more segments; absent: all.
     #[serde(default)]
+    #[schemars(length(min = 1, max = 256), inner(length(min = 1, max = 256)))]
     pub event_types: Option<Vec<String>>,
 }
 
 /// How much a destination gets at once.
-#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct DeliveryPolicy {
     /// Attempts in flight at once, for each instance.
@@ -74,7 +94,7 @@ impl Default for DeliveryPolicy {
 }
 
 /// Whether deliveries keep an order.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Ordering {
     /// They do not.
@@ -82,7 +102,7 @@ pub enum Ordering {
 }
 
 /// When and how often a failed delivery is tried again.
-#[derive(Debug, Clone, PartialEq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RetryPolicy {
     /// `exponential` grows by `multiplier` from `initial` to `max_delay`; `schedule` takes `delays` in turn.
@@ -98,6 +118,7 @@ pub struct RetryPolicy {
     #[schemars(range(min = 0.0, max = 1.0))]
     pub jitter: f64,
     /// For `schedule`: the delay after each failed attempt; the last one repeats.
+    #[schemars(length(min = 1, max = 64))]
     pub delays: Option<Vec<Span>>,
     /// Attempts in all, the first included.
     #[schemars(range(min = 1, max = 1000))]
@@ -125,7 +146,7 @@ impl Default for RetryPolicy {
 }
 
 /// How delays grow.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum BackoffKind {
     /// By a factor.
@@ -135,7 +156,7 @@ pub enum BackoffKind {
 }
 
 /// What follows an attempt that the receiver rejected.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum RejectedPolicy {
     /// It is retried like any failure.

@@ -116,6 +116,8 @@ impl Names {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::config::settings::Egress;
 
@@ -124,7 +126,7 @@ mod tests {
             allow: allow.iter().map(|entry| (*entry).to_owned()).collect(),
             allow_http: true,
         };
-        let guard = Guard::new(&settings, std::time::Duration::from_secs(2)).expect("settings");
+        let guard = Guard::new(&settings, Duration::from_secs(2)).expect("settings");
         Arc::new(guard.with_names(&[
             ("public.example", &["8.8.8.8", "2001:4860:4860::8888"]),
             ("mixed.example", &["8.8.8.8", "10.0.0.1"]),
@@ -183,9 +185,8 @@ mod tests {
         let open = client(&guard(&["loop.example"])).build().expect("client");
         let (answer, opened) = dialling(port, open.get(&url).send()).await;
         assert!(answer.is_err() && opened);
-        accept
-            .await
-            .expect("task")
-            .expect("the connection was made");
+        let accepted = tokio::time::timeout(Duration::from_secs(5), accept).await;
+        let accepted = accepted.expect("the connection was made").expect("task");
+        accepted.expect("accepted");
     }
 }

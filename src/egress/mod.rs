@@ -186,7 +186,7 @@ impl Guard {
     }
 
     fn check_name(&self, name: &str, port: u16) -> Result<(), Refusal> {
-        if name.is_empty() || name.len() > 253 || name.split('.').any(str::is_empty) {
+        if !is_host_name(name) {
             Err(Refusal::Malformed)
         } else if is_private_name(name) && !self.allowed.name(name, port) {
             Err(Refusal::Host)
@@ -253,6 +253,16 @@ fn target(url: &Url) -> Result<(Host<&str>, u16), Refusal> {
 
 fn is_usual_port(port: u16) -> bool {
     port == 80 || port == 443 || (port >= 1024 && !SERVICE_PORTS.contains(&port))
+}
+
+/// Whether `name`, in punycode, has the form of a host's name; URLs take more than DNS and HTTP do. Underscores are not
+/// in RFC 1123, but in use.
+fn is_host_name(name: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    name.len() <= 253
+        && name
+            .split('.')
+            .all(|label| (1..=63).contains(&label.len()) && label.bytes().all(fits))
 }
 
 /// Whether `name`, in lower case and without a trailing dot, belongs to a private network by its form.

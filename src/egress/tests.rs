@@ -316,3 +316,23 @@ fn broken_input() -> impl tokio::io::AsyncBufRead + Unpin {
     }
     tokio::io::BufReader::new(Broken)
 }
+
+proptest::proptest! {
+    #![proptest_config(proptest::test_runner::Config::with_cases(5_000))]
+    #[test]
+    fn whatever_is_accepted_is_public_and_can_be_dialled(
+        text in "https?:[/\\\\]{0,3}([0-9xXa-fA-F.:\\[\\]%]{1,24}|\\PC{0,24}|[a-z0-9.-]{1,24}\\.example)(:[0-9]{1,5})?[/?#]?\\PC{0,16}"
+    ) {
+        let guard = guard(&[], true);
+        if let Ok(url) = guard.check_url(&text) {
+            proptest::prop_assert!(guard.check(&url).is_ok());
+            let literal = match url.host() {
+                Some(Host::Ipv4(ip)) => Some(IpAddr::V4(ip)),
+                Some(Host::Ipv6(ip)) => Some(IpAddr::V6(ip)),
+                _ => None,
+            };
+            proptest::prop_assert!(literal.is_none_or(|ip| address::is_public(address::judged(ip))));
+            proptest::prop_assert!(url.as_str().parse::<axum::http::Uri>().is_ok(), "{url}");
+        }
+    }
+}

@@ -277,13 +277,14 @@ impl Shared {
         for partition in &partitions {
             partition.revoke();
         }
-        self.parts.dispatcher.drop_revoked();
         let drained = async {
+            self.parts.dispatcher.release_revoked().await;
             for task in readings.into_iter().flat_map(|reading| reading.tasks) {
                 if task.await.is_err() {
                     tracing::error!("a retry reader panicked");
                 }
             }
+            self.parts.dispatcher.release_revoked().await;
             for partition in &partitions {
                 partition.drained().await;
             }

@@ -203,6 +203,7 @@ impl Reader {
             delivery,
             settle,
             tier: Some(self.tier),
+            one_of_several: false,
         };
         loop {
             let Some(prepared) = parts.catalog.current(&work.delivery.destination) else {

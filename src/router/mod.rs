@@ -32,6 +32,9 @@ use crate::telemetry::metrics::{CommitResult, LedgerOwner, Metrics};
 use crate::telemetry::readiness::Readiness;
 use crate::wire::source::SourceReader;
 
+/// For how long the last commit is tried.
+const FINAL_COMMIT: Duration = Duration::from_secs(5);
+
 /// What the role works with.
 #[derive(Debug, Clone)]
 pub struct Parts {
@@ -69,6 +72,52 @@ struct Shared {
 }
 
 impl Shared {
+    /// Ends the reading of partitions and waits for what is in flight.
+    async fn finish(&self, partitions: &[Arc<Partition>], limit: Duration) {
+        for partition in partitions {
+            partition.revoke();
+        }
+        let workers: Vec<JoinHandle<()>> = {
+            let mut workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
+            let keys = partitions.iter().map(|partition| (Arc::clone(partition.topic()), partition.number()));
+            keys.filter_map(|key| workers.remove(&key)).collect()
+        };
+        let drained = async {
+            self.parts.dispatcher.release_revoked().await;
+            for worker in workers {
+                if worker.await.is_err() {
+                    tracing::error!("a worker panicked");
+                }
+            }
+            // What a worker still submitted.
+            self.parts.dispatcher.release_revoked().await;
+            for partition in partitions {
+                partition.drained().await;
+            }
+        };
+        if tokio::time::timeout(limit, drained).await.is_err() {
+            let live: usize = partitions.iter().map(|partition| partition.live()).sum();
+            tracing::warn!(events = live, "still in flight when the reading of their partitions ended; they may be repeated");
+        }
+    }
+
+    /// Commits what is still held; tries again for a while, since a rebalance may be under way. Blocks.
+    fn commit_for_good(&self, consumer: &SplitConsumer) {
+        let until = std::time::Instant::now() + FINAL_COMMIT;
+        loop {
+            let sent = self.assigned.commit(consumer.client(), &self.assigned.all(), false, CommitMode::Sync);
+            self.count_commit(sent.is_ok());
+            match sent {
+                Ok(_) => return,
+                Err(error) if std::time::Instant::now() > until => {
+                    tracing::warn!(error = %error, "the last positions could not be committed; events may be repeated");
+                    return;
+                }
+                Err(_) => std::thread::sleep(Duration::from_millis(100)),
+            }
+        }
+    }
+
     fn count_commit(&self, committed: bool) {
         let result = if committed { CommitResult::Committed } else { CommitResult::Failed };
         self.parts.metrics.ledgers.get(LedgerOwner::Sources).commits.get(result).inc();
@@ -155,8 +204,15 @@ impl Router {
                 _ = observe.tick() => observe_lag(&shared, &self.consumer).await,
             }
         }
+        // While still a member of the group, since a commit of one that leaves may be refused.
+        let held = shared.assigned.all();
+        shared.finish(&held, shared.parts.settings.shutdown.timeout.0).await;
         let consumer = Arc::clone(&self.consumer);
-        if tokio::task::spawn_blocking(move || consumer.close()).await.is_err() {
+        let closed = tokio::task::spawn_blocking(move || {
+            shared.commit_for_good(&consumer);
+            consumer.close();
+        });
+        if closed.await.is_err() {
             tracing::error!("closing the router's consumer panicked");
         }
     }
@@ -253,34 +309,8 @@ impl Assignments for RouterAssignments {
     fn revoked(&self, consumer: &BaseConsumer<Context>, partitions: &[TopicPartition], lost: bool) {
         let shared = &self.0;
         let taken = shared.assigned.remove(partitions);
-        for partition in &taken {
-            partition.revoke();
-        }
-        shared.parts.dispatcher.drop_revoked();
-        let workers: Vec<JoinHandle<()>> = {
-            let mut workers = shared.workers.lock().unwrap_or_else(PoisonError::into_inner);
-            partitions.iter().filter_map(|key| workers.remove(key)).collect()
-        };
-        let limit = if *shared.shutdown.borrow() {
-            shared.parts.settings.shutdown.timeout.0
-        } else {
-            shared.parts.settings.ledger.revoke_timeout.0
-        };
-        let drained = async {
-            for worker in workers {
-                if worker.await.is_err() {
-                    tracing::error!("a worker panicked");
-                }
-            }
-            for partition in &taken {
-                partition.drained().await;
-            }
-        };
-        let drained = shared.runtime.block_on(async { tokio::time::timeout(limit, drained).await });
-        if drained.is_err() {
-            let live: usize = taken.iter().map(|partition| partition.live()).sum();
-            tracing::warn!(events = live, "still in flight when their partitions were taken away; they may be repeated");
-        }
+        let limit = shared.parts.settings.ledger.revoke_timeout.0;
+        shared.runtime.block_on(shared.finish(&taken, limit));
         if !lost {
             let sent = shared.assigned.commit(consumer, &taken, false, CommitMode::Sync);
             shared.count_commit(sent.is_ok());

@@ -125,6 +125,7 @@ impl Worker {
                 self.shared.parts.outbox.dead_record(&record, reason, &detail, settle).await;
             }
             Step::Deliver(event, now_ms, settle) => {
+                let one_of_several = self.found.len() > 1;
                 for prepared in self.found.drain(..) {
                     let delivery = Delivery {
                         event: Arc::clone(&event),
@@ -136,6 +137,7 @@ impl Worker {
                         delivery,
                         settle: settle.split(),
                         tier: None,
+                        one_of_several,
                     };
                     self.shared.parts.dispatcher.submit(&prepared, work).await;
                 }

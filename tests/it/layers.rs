@@ -9,7 +9,7 @@ const LAYERS: [(&str, u8); 19] = [
     ("domain", 0),
     ("clock", 1),
     ("config", 1),
-    ("wire", 1),
+    ("wire", 2),
     ("egress", 2),
     ("telemetry", 2),
     ("index", 3),
@@ -127,7 +127,7 @@ fn an_import_from_the_same_or_a_higher_layer_is_found_with_file_and_line() {
             "src/wire/mod.rs",
             "\nuse crate::{domain::event::Event, kafka::Client};"
         ),
-        ["src/wire/mod.rs:2: crate::kafka::Client: layer 1 (`wire`) imports layer 3 (`kafka`)"]
+        ["src/wire/mod.rs:2: crate::kafka::Client: layer 2 (`wire`) imports layer 3 (`kafka`)"]
     );
     assert_eq!(
         lines("src/egress/mod.rs", "use super::telemetry::logs;").len(),
@@ -228,7 +228,9 @@ fn the_environment_is_read_by_the_settings_alone() {
         {
             let [env, colons, var] = window else { continue };
             assert!(
-                env.text != "env" || colons.text != "::" || !var.text.starts_with("var"),
+                env.text != "env"
+                    || colons.text != "::"
+                    || !matches!(var.text.as_str(), "var" | "vars" | "var_os" | "vars_os"),
                 "{}:{}: `env::{}` outside src/config",
                 file.path,
                 env.line,
@@ -246,14 +248,15 @@ const LONGER: [(&str, &str); 0] = [];
 #[test]
 fn no_file_is_longer_than_a_person_reads_at_once() {
     let longer: BTreeMap<&str, &str> = LONGER.into();
-    for file in files() {
-        let lines = file.code_lines();
-        let excused = longer.contains_key(file.path.as_str());
-        assert_eq!(
-            lines > FILE_LINES,
-            excused,
-            "{}: {lines} lines of code, {FILE_LINES} are the limit; split it, or correct the list in tests/it/layers.rs",
-            file.path
-        );
-    }
+    let wrong: Vec<String> = files()
+        .iter()
+        .map(|file| (file.path.as_str(), file.code_lines()))
+        .filter(|(path, lines)| (*lines > FILE_LINES) != longer.contains_key(path))
+        .map(|(path, lines)| format!("{path}: {lines} lines of code"))
+        .collect();
+    assert!(
+        wrong.is_empty(),
+        "{FILE_LINES} lines are the limit; split the file, or correct the list in tests/it/layers.rs\n{}",
+        wrong.join("\n")
+    );
 }

@@ -2,30 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-/// Whether a source's name is a pattern.
-#[must_use]
-pub fn is_pattern(source: &str) -> bool {
-    source.contains('*')
-}
-
-/// Whether `topic` fits `pattern`, in which `*` stands for any run of characters.
-#[must_use]
-pub fn matches(pattern: &str, topic: &str) -> bool {
-    let mut parts = pattern.split('*');
-    let Some(mut rest) = parts.next().and_then(|first| topic.strip_prefix(first)) else {
-        return false;
-    };
-    let Some(last) = parts.next_back() else {
-        return rest.is_empty();
-    };
-    for part in parts {
-        match rest.split_once(part) {
-            Some((_, after)) => rest = after,
-            None => return false,
-        }
-    }
-    rest.ends_with(last)
-}
+pub use crate::config::sources::{is_pattern, matches};
 
 /// The topics of each source. A pattern never takes our own topics (`prefix`) or Kafka's (`__…`).
 pub fn find<'a>(

@@ -8,6 +8,9 @@ use super::settings::{Format, Start};
 use super::*;
 use crate::domain::units::Span;
 
+mod properties;
+mod rules;
+
 /// A file that is gone when the test ends.
 struct TempFile(PathBuf);
 
@@ -55,7 +58,7 @@ fn from_env(variables: &[(&str, &str)]) -> Result<Settings, Vec<String>> {
 }
 
 #[test]
-fn the_defaults_are_valid_and_as_designed() {
+fn the_defaults_are_valid() {
     let settings = defaults();
     assert_eq!(settings.kafka.brokers, "127.0.0.1:9092");
     assert_eq!(settings.topics.prefix, "posthaste.");
@@ -79,6 +82,35 @@ fn the_defaults_are_valid_and_as_designed() {
         "9d".parse().expect("a duration")
     );
     assert_eq!(settings.admin.listen.to_string(), "127.0.0.1:8077");
+}
+
+/// A file with every section that people usually write.
+#[test]
+fn a_usual_file_is_valid() {
+    let text = r#"
+        [kafka]
+        brokers = "127.0.0.1:9092"
+        group = "posthaste"
+        [kafka.properties]
+        [topics]
+        prefix = "posthaste."
+        lanes = 8
+        replication_factor = 1
+        [sources.orders]
+        format = "cloudevents"
+        start = "latest"
+        [sources."orders-*"]
+        [retry]
+        tiers = ["5s", "30s", "2m", "10m", "30m", "1h", "3h", "6h", "12h"]
+        [egress]
+        allow = ["127.0.0.0/8"]
+        allow_http = true
+        [admin]
+        listen = "127.0.0.1:8077"
+    "#;
+    let settings = from_file("usual", text).expect("valid");
+    let names: Vec<_> = settings.sources.keys().collect();
+    assert_eq!(names, ["orders", "orders-*"]);
 }
 
 #[test]
@@ -159,141 +191,6 @@ fn three_wrong_settings_are_named_in_one_run_with_their_places() {
 }
 
 #[test]
-fn each_rule_is_kept() {
-    for (text, message) in [
-        (
-            "[topics]\nlanes = 0",
-            "/topics/lanes: 0 is out of range; 1 to 1024 is allowed",
-        ),
-        ("[topics]\nlanes = 1025", "/topics/lanes: 1025"),
-        (
-            "[topics]\nlanes = -1",
-            "/topics/lanes: found -1, expected a whole number from 0",
-        ),
-        (
-            "[topics]\nlanes = \"8\"",
-            "/topics/lanes: found \"8\", expected a whole number",
-        ),
-        (
-            "[topics]\nprefix = \"\"",
-            "/topics/prefix: \"\" cannot start",
-        ),
-        (
-            "[topics]\nprefix = \"a/b\"",
-            "/topics/prefix: \"a/b\" cannot start",
-        ),
-        ("[kafka]\nbrokers = \"a:1,\"", "/kafka/brokers"),
-        ("[kafka]\ngroup = \"\"", "/kafka/group"),
-        ("[retry]\ntiers = []", "/retry/tiers: there are 0 tiers"),
-        (
-            "[retry]\ntiers = [\"0ms\"]",
-            "/retry/tiers/0: 0ms is out of range",
-        ),
-        (
-            "[retry]\ntiers = [\"5s\", \"5s\"]",
-            "/retry/tiers/1: 5s is not longer than 5s",
-        ),
-        (
-            "[retry]\ntiers = [5]",
-            "/retry/tiers/0: found 5, expected a string",
-        ),
-        (
-            "[retry]\ndelete_after = \"5s\"",
-            "/catalog/stale_after: 5s must be less than `retry.delete_after`",
-        ),
-        (
-            "[dispatch]\nslots = 0",
-            "/dispatch/slots: 0 is out of range",
-        ),
-        (
-            "[dispatch]\nbacklog_share = 1.1",
-            "/dispatch/backlog_share: 1.1 is out of range",
-        ),
-        (
-            "[dispatch]\nbacklog_share = 0",
-            "/dispatch/backlog_share: 0 is out of range",
-        ),
-        (
-            "[dispatch]\nbacklog_share = nan",
-            "/dispatch/backlog_share: found \"nan\", expected a number",
-        ),
-        (
-            "[ledger]\nspan = 9999",
-            "/ledger/events: 10000 must be less than `ledger.span`, which is 9999",
-        ),
-        (
-            "[webhook]\nresponse_read = \"1KiB\"",
-            "/webhook/response_kept: 16KiB must be less",
-        ),
-        (
-            "[admin]\nlisten = \"8077\"",
-            "/admin/listen: `8077` is not an address with a port",
-        ),
-        (
-            "[sources.\"a b\"]",
-            "/sources/a b: \"a b\" is not a topic's name",
-        ),
-        (
-            "[sources.\"posthaste.retry\"]",
-            "/sources/posthaste.retry: this is one of Posthaste's own topics",
-        ),
-        (
-            "[sources.a]\nid = \"$.id\"",
-            "/sources/a/id: \"$.id\" is not a JSON pointer",
-        ),
-        (
-            "[sources.a]\nformat = \"bytes\"\ntype = \"/t\"",
-            "/sources/a/type: bodies of format `bytes`",
-        ),
-        (
-            "[sources.a]\nformat = \"avro\"",
-            "/sources/a/format: \"avro\" is not supported yet",
-        ),
-        (
-            "[sources.a]\nformat = \"xml\"",
-            "/sources/a/format: found \"xml\", expected \"json\", \"cloudevents\" or \"bytes\"",
-        ),
-        (
-            "[sources.a]\nstart = \"now\"",
-            "/sources/a/start: `now` is not a place to start",
-        ),
-        (
-            "[sources]\na = 1",
-            "/sources/a: found 1, expected an object",
-        ),
-        ("kafka = 1", "/kafka: this is a table; set its keys"),
-        (
-            "[kafka.properties]\ngroup.id = \"x\"",
-            "/kafka/properties/group.id: this property is set by Posthaste",
-        ),
-        (
-            "[kafka.properties]\nacks = 1",
-            "/kafka/properties/acks: this property is set by Posthaste: an offset",
-        ),
-        (
-            "[kafka.properties]\na = [1]",
-            "/kafka/properties/a: found a list, expected a string",
-        ),
-        (
-            "[kafka.properties]\nsasl.password_file = \"/nowhere\"",
-            "cannot read `/nowhere`",
-        ),
-        ("[kafka]\nx", "this is not TOML"),
-    ] {
-        let faults = from_file("rule", text).expect_err(text);
-        assert_eq!(faults.len(), 1, "{text}: {faults:?}");
-        assert!(
-            faults.concat().contains(message),
-            "{faults:?} should say {message}"
-        );
-        assert!(
-            faults.concat().contains("FILE, line ") || message.contains("must be less"),
-            "{faults:?}"
-        );
-    }
-}
-
-#[test]
 fn a_file_that_is_not_there_is_named() {
     let faults = load(&Sources {
         file: Some("/nowhere/posthaste.toml".into()),
@@ -327,112 +224,6 @@ fn times_to_start_at_may_be_written_as_toml_times() {
             Some(Start::At(at))
         );
     }
-}
-
-#[test]
-fn properties_may_be_written_in_every_spelling() {
-    let settings = from_file(
-        "properties",
-        "[kafka.properties]\nsecurity.protocol = \"SSL\"\n\"ssl.ca.location\" = \"/ca\"\nsocket.keepalive.enable = true\n\
-         socket.timeout.ms = 5000\nssl.key.location = \"/key\"\n",
-    )
-    .expect("valid");
-    let properties: Vec<_> = settings
-        .kafka
-        .properties
-        .iter()
-        .map(|(name, value)| format!("{name}={value}"))
-        .collect();
-    assert_eq!(
-        properties,
-        [
-            "security.protocol=SSL",
-            "socket.keepalive.enable=true",
-            "socket.timeout.ms=5000",
-            "ssl.ca.location=/ca",
-            "ssl.key.location=/key",
-        ]
-    );
-    let settings = from_env(&[
-        (
-            "POSTHASTE__KAFKA__PROPERTIES__SECURITY_PROTOCOL",
-            "SASL_SSL",
-        ),
-        (
-            "POSTHASTE__KAFKA__PROPERTIES__SASL__MECHANISM",
-            "SCRAM-SHA-512",
-        ),
-    ])
-    .expect("valid");
-    let get = |name: &str| settings.kafka.properties.get(name).map(String::as_str);
-    assert_eq!(get("security.protocol"), Some("SASL_SSL"));
-    assert_eq!(get("sasl.mechanism"), Some("SCRAM-SHA-512"));
-}
-
-#[test]
-fn a_property_given_twice_in_one_file_is_refused() {
-    let faults =
-        from_file("twice", "[kafka.properties]\n\"a.b\" = \"1\"\na.b = \"2\"").expect_err("twice");
-    assert!(
-        faults
-            .concat()
-            .contains("/kafka/properties/a.b: is given more than once"),
-        "{faults:?}"
-    );
-}
-
-#[test]
-fn secrets_come_from_files_and_are_never_printed() {
-    let secret = TempFile::new("secret", "hunter2\n");
-    let path = secret.0.display().to_string();
-    let variables = [
-        (
-            "POSTHASTE__KAFKA__PROPERTIES__SASL_PASSWORD_FILE",
-            path.as_str(),
-        ),
-        ("POSTHASTE__KAFKA__PROPERTIES__SASL_USERNAME", "hunter3"),
-    ];
-    let settings = from_env(&variables).expect("valid");
-    let properties = &settings.kafka.properties;
-    assert_eq!(
-        properties.get("sasl.password").map(String::as_str),
-        Some("hunter2")
-    );
-    assert!(!properties.contains_key("sasl.password_file"));
-    let shown = format!("{settings:?}");
-    assert!(
-        !shown.contains("hunter") && shown.contains("[redacted]"),
-        "{shown}"
-    );
-
-    let both = [
-        variables[0],
-        ("POSTHASTE__KAFKA__PROPERTIES__SASL_PASSWORD", "x"),
-    ];
-    let faults = from_env(&both).expect_err("both").concat();
-    assert!(faults.contains("`sasl.password` is set too"), "{faults}");
-}
-
-#[test]
-fn a_later_source_replaces_the_file_of_a_secret() {
-    let file = TempFile::new(
-        "twin",
-        "[kafka.properties]\nsasl.password_file = \"/nowhere\"",
-    );
-    let settings = load(&Sources {
-        file: Some(file.0.clone()),
-        env: pairs(&[("POSTHASTE__KAFKA__PROPERTIES__SASL_PASSWORD", "p")]),
-        ..Sources::default()
-    })
-    .expect("the file is not read");
-    assert_eq!(
-        settings
-            .kafka
-            .properties
-            .get("sasl.password")
-            .map(String::as_str),
-        Some("p")
-    );
 }
 
 #[test]
@@ -478,6 +269,12 @@ fn variables_that_name_nothing_are_refused() {
     ];
     let faults = from_env(&both).expect_err("two cases").concat();
     assert!(faults.contains("is set twice"), "{faults}");
+    let bytes = [("POSTHASTE__KAFKA__PROPERTIES__SASL_PASSWORD", "a\u{fffd}")];
+    let faults = from_env(&bytes).expect_err("not UTF-8").concat();
+    assert!(
+        faults.contains("is not UTF-8 text") && !faults.contains('\u{fffd}'),
+        "{faults}"
+    );
 }
 
 #[test]
