@@ -146,6 +146,21 @@ impl RateLimit {
         self.hold_until_ms = self.hold_until_ms.max(until_ms);
     }
 
+    /// Until when nothing is let through, if that is later than `now_ms`.
+    pub fn held_until(&mut self, now_ms: i64) -> Option<i64> {
+        let now_ms = self.advance(now_ms);
+        (self.hold_until_ms > now_ms).then_some(self.hold_until_ms)
+    }
+
+    /// Whether it would not be told from a new one: nothing is held or lowered, the bucket is full.
+    pub fn is_at_rest(&mut self, now_ms: i64) -> bool {
+        let now_ms = self.advance(now_ms);
+        let full = self
+            .rate()
+            .is_none_or(|rate| self.tokens + ROUNDING >= burst(rate));
+        full && self.lowered.is_none() && self.hold_until_ms <= now_ms
+    }
+
     /// Attempts a second as of the last call; `None`: unlimited.
     #[must_use]
     pub fn rate(&self) -> Option<f64> {
@@ -661,5 +676,21 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_limit_at_rest_is_as_a_new_one() {
+        let mut limit = RateLimit::new(Some(2.0));
+        assert!(limit.is_at_rest(0));
+        limit.try_take(0).expect("a full bucket");
+        assert!(!limit.is_at_rest(0));
+        assert!(limit.is_at_rest(1000));
+        limit.hold_until(5000, 1000);
+        assert_eq!(limit.held_until(1000), Some(5000));
+        assert!(!limit.is_at_rest(4999));
+        assert_eq!(limit.held_until(5000), None);
+        assert!(limit.is_at_rest(5000));
+        limit.throttled(6000);
+        assert!(!limit.is_at_rest(7000), "its rate is lowered");
     }
 }
