@@ -71,7 +71,7 @@ impl RateLimit {
     }
 
     /// Changes the configured rate, when the document or the instance's share changed. What the receiver asked for stays
-    /// in force, and the bucket is not filled up.
+    /// in force, and the bucket is not filled up; only what was unlimited starts with a full one.
     pub fn set_rate(&mut self, rate: Option<f64>) {
         let was_unlimited = self.rate().is_none();
         self.configured = rate
