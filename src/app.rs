@@ -74,7 +74,11 @@ impl Roles {
                 later if Self::LATER.contains(&later) => {
                     return Err(format!("the role `{later}` is not supported yet"));
                 }
-                other => return Err(format!("`{other}` is no role; there are route, retry and admin")),
+                other => {
+                    return Err(format!(
+                        "`{other}` is no role; there are route, retry and admin"
+                    ));
+                }
             }
         }
         Ok(roles)
@@ -121,14 +125,29 @@ pub async fn serve(
         sinks: sinks::kinds().collect(),
         sources: settings.sources.keys().map(String::as_str).collect(),
         tiers: settings.retry.tiers.clone(),
-        egress_reasons: Refusal::ALL.iter().map(|refusal| refusal.reason()).collect(),
+        egress_reasons: Refusal::ALL
+            .iter()
+            .map(|refusal| refusal.reason())
+            .collect(),
     });
-    metrics.dispatch.slots.set(i64::try_from(settings.dispatch.slots).unwrap_or(i64::MAX));
-    metrics.dispatch.memory_limit.set(i64::try_from(settings.dispatch.memory.0).unwrap_or(i64::MAX));
-    let guard = Arc::new(Guard::new(&settings.egress, settings.webhook.dns_timeout.0).map_err(Error::Settings)?);
+    metrics
+        .dispatch
+        .slots
+        .set(i64::try_from(settings.dispatch.slots).unwrap_or(i64::MAX));
+    metrics
+        .dispatch
+        .memory_limit
+        .set(i64::try_from(settings.dispatch.memory.0).unwrap_or(i64::MAX));
+    let guard = Arc::new(
+        Guard::new(&settings.egress, settings.webhook.dns_timeout.0).map_err(Error::Settings)?,
+    );
     metrics.before_render({
         let guard = Arc::clone(&guard);
-        move |metrics| guard.refused().for_each(|(reason, total)| metrics.set_egress_refused(reason, total))
+        move |metrics| {
+            guard
+                .refused()
+                .for_each(|(reason, total)| metrics.set_egress_refused(reason, total))
+        }
     });
     let readiness = Readiness::new();
     let (end, ended) = watch::channel(false);
@@ -149,9 +168,15 @@ pub async fn serve(
 
     readiness.set("kafka", Err("kafka is not reached yet"));
     let topic_admin = Arc::new(admin_factory(&settings)?);
-    let Some(cluster_id) = wait_for_kafka(&topic_admin, &settings, &mut stop).await else { return Ok(()) };
+    let Some(cluster_id) = wait_for_kafka(&topic_admin, &settings, &mut stop).await else {
+        return Ok(());
+    };
     let names = Names::new(&settings.topics.prefix);
-    let found = Arc::new(topics::ensure(&settings, &topic_admin).await.map_err(Error::Topics)?);
+    let found = Arc::new(
+        topics::ensure(&settings, &topic_admin)
+            .await
+            .map_err(Error::Topics)?,
+    );
     readiness.set("kafka", Ok(()));
 
     let dedicated = Arc::new(DedicatedTopics::default());
@@ -176,7 +201,8 @@ pub async fn serve(
             destinations: Arc::clone(&names.destinations),
             dedicated: Arc::clone(&names.dedicated),
         },
-        consumer_config(&settings, "catalog").set("group.id", format!("{}.catalog", settings.kafka.group)),
+        consumer_config(&settings, "catalog")
+            .set("group.id", format!("{}.catalog", settings.kafka.group)),
         settings.catalog.stale_after.0,
         changed,
     )
@@ -206,14 +232,20 @@ pub async fn serve(
                 }
             }
         }),
-        tokio::spawn(follow_catalog(Arc::clone(&catalog), readiness.clone(), ended.clone())),
+        tokio::spawn(follow_catalog(
+            Arc::clone(&catalog),
+            readiness.clone(),
+            ended.clone(),
+        )),
     ];
 
     let (drain, draining) = watch::channel(false);
     let mut running: Vec<JoinHandle<()>> = Vec::new();
     if roles.route {
         if settings.sources.is_empty() {
-            tracing::warn!("no source topics are set: nothing will be read; add [sources.<topic>] to the settings");
+            tracing::warn!(
+                "no source topics are set: nothing will be read; add [sources.<topic>] to the settings"
+            );
         } else {
             let parts = router::Parts {
                 settings: Arc::clone(&settings),
@@ -226,10 +258,14 @@ pub async fn serve(
                 clock: Clock::system(),
                 cluster_id: cluster_id.clone(),
             };
-            let existed: HashSet<String> =
-                found.sources.values().flatten().cloned().collect();
-            let router = Router::new(parts, &consumer_config(&settings, "router"), existed, draining.clone())
-                .context("the reader of source topics")?;
+            let existed: HashSet<String> = found.sources.values().flatten().cloned().collect();
+            let router = Router::new(
+                parts,
+                &consumer_config(&settings, "router"),
+                existed,
+                draining.clone(),
+            )
+            .context("the reader of source topics")?;
             running.push(tokio::spawn(router.run()));
         }
     }
@@ -266,10 +302,15 @@ pub async fn serve(
     drain.send_replace(true);
     join(running.drain(..)).await;
     let limit = settings.shutdown.timeout.0;
-    let flushed = tokio::task::spawn_blocking(move || (events.flush(limit), attempts.flush(limit))).await;
+    let flushed =
+        tokio::task::spawn_blocking(move || (events.flush(limit), attempts.flush(limit))).await;
     match flushed {
-        Ok((Ok(()), Ok(()))) => tracing::info!("stopped: everything read is settled or will be read again"),
-        _ => tracing::warn!("not all records were acknowledged when the process stopped; their events are read again"),
+        Ok((Ok(()), Ok(()))) => {
+            tracing::info!("stopped: everything read is settled or will be read again")
+        }
+        _ => tracing::warn!(
+            "not all records were acknowledged when the process stopped; their events are read again"
+        ),
     }
     end.send_replace(true);
     drop(dispatcher);
@@ -290,8 +331,15 @@ async fn join(parts: impl Iterator<Item = JoinHandle<()>>) {
 }
 
 /// Keeps the readiness condition `catalog`.
-async fn follow_catalog(catalog: Arc<Catalog>, readiness: Readiness, mut ended: watch::Receiver<bool>) {
-    readiness.set("catalog", Err("the configuration topics are not read to their ends yet"));
+async fn follow_catalog(
+    catalog: Arc<Catalog>,
+    readiness: Readiness,
+    mut ended: watch::Receiver<bool>,
+) {
+    readiness.set(
+        "catalog",
+        Err("the configuration topics are not read to their ends yet"),
+    );
     tokio::select! {
         _ = ended.changed() => return,
         () = catalog.loaded() => {}
@@ -386,7 +434,11 @@ fn consumer_config(settings: &Settings, role: &str) -> ClientConfig {
     or_default(&mut config, "allow.auto.create.topics", "false");
     if config.get("group.protocol") != Some("consumer") {
         or_default(&mut config, "session.timeout.ms", "10000");
-        or_default(&mut config, "partition.assignment.strategy", "cooperative-sticky");
+        or_default(
+            &mut config,
+            "partition.assignment.strategy",
+            "cooperative-sticky",
+        );
     }
     if role == "router" {
         // For each partition, since their queues are split.

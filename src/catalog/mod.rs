@@ -24,7 +24,6 @@ use crate::sinks::Sink;
 use crate::sinks::prepared::Prepared;
 use crate::telemetry::metrics::Metrics;
 
-
 /// Reads documents of destinations: the same checks wherever one comes from.
 #[derive(Debug)]
 pub struct Documents {
@@ -43,7 +42,12 @@ impl Documents {
     ///
     /// # Errors
     /// All that is wrong with it.
-    pub fn read(&self, key: Option<&[u8]>, value: &[u8], document_offset: i64) -> Result<Prepared, Vec<Fault>> {
+    pub fn read(
+        &self,
+        key: Option<&[u8]>,
+        value: &[u8],
+        document_offset: i64,
+    ) -> Result<Prepared, Vec<Fault>> {
         let knows = |topic: &str| self.settings.source_of(topic).is_some();
         let parsed = document::parse(key, value, &knows, &self.settings);
         let destination = match parsed {
@@ -54,7 +58,10 @@ impl Documents {
                     && let Some(sink @ serde_json::Value::Object(_)) = body.get("sink")
                     && let Err(more) = Sink::parse(sink, &self.settings, &self.guard)
                 {
-                    let new: Vec<Fault> = more.into_iter().filter(|fault| !faults.contains(fault)).collect();
+                    let new: Vec<Fault> = more
+                        .into_iter()
+                        .filter(|fault| !faults.contains(fault))
+                        .collect();
                     faults.extend(new);
                 }
                 return Err(faults);
@@ -107,8 +114,11 @@ impl View {
             *place = Some(Arc::clone(&prepared));
         }
         // Patterns were checked with the document.
-        tenant.index.insert(slot, destination.subscriptions.as_deref())?;
-        self.destinations.insert(destination.id.clone(), (slot, prepared));
+        tenant
+            .index
+            .insert(slot, destination.subscriptions.as_deref())?;
+        self.destinations
+            .insert(destination.id.clone(), (slot, prepared));
         Ok(before)
     }
 }
@@ -142,23 +152,41 @@ impl Catalog {
     #[must_use]
     pub fn current(&self, id: &DestinationId) -> Option<Arc<Prepared>> {
         let view = self.view.read().unwrap_or_else(PoisonError::into_inner);
-        view.destinations.get(id).map(|(_, prepared)| Arc::clone(prepared))
+        view.destinations
+            .get(id)
+            .map(|(_, prepared)| Arc::clone(prepared))
     }
 
     /// Fills `found` with the destinations that an event is for, each once.
-    pub fn matching(&self, tenant: &TenantId, topic: &str, event_type: &str, found: &mut Vec<Arc<Prepared>>) {
+    pub fn matching(
+        &self,
+        tenant: &TenantId,
+        topic: &str,
+        event_type: &str,
+        found: &mut Vec<Arc<Prepared>>,
+    ) {
         found.clear();
         let view = self.view.read().unwrap_or_else(PoisonError::into_inner);
-        let Some(tenant) = view.tenants.get(tenant) else { return };
+        let Some(tenant) = view.tenants.get(tenant) else {
+            return;
+        };
         let mut slots = Vec::new();
         tenant.index.matching(topic, event_type, &mut slots);
-        found.extend(slots.iter().filter_map(|slot| tenant.slots.get(*slot as usize)?.clone()));
+        found.extend(
+            slots
+                .iter()
+                .filter_map(|slot| tenant.slots.get(*slot as usize)?.clone()),
+        );
     }
 
     /// How many destinations there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.view.read().unwrap_or_else(PoisonError::into_inner).destinations.len()
+        self.view
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .destinations
+            .len()
     }
 
     /// Whether there are none.
@@ -170,7 +198,13 @@ impl Catalog {
     /// Waits until the topics were read to their ends once. Cancel safe.
     pub async fn loaded(&self) {
         // The sender lives as long as `self`.
-        if self.loaded.subscribe().wait_for(|loaded| *loaded).await.is_err() {
+        if self
+            .loaded
+            .subscribe()
+            .wait_for(|loaded| *loaded)
+            .await
+            .is_err()
+        {
             unreachable!("the catalog holds the sender");
         }
     }
@@ -183,20 +217,34 @@ impl Catalog {
 
     /// Waits until the record of `destinations` at `offset` is applied. Cancel safe.
     pub async fn applied(&self, offset: i64) {
-        if self.applied.subscribe().wait_for(|applied| *applied >= offset).await.is_err() {
+        if self
+            .applied
+            .subscribe()
+            .wait_for(|applied| *applied >= offset)
+            .await
+            .is_err()
+        {
             unreachable!("the catalog holds the sender");
         }
     }
 
     /// Applies one record of `destinations`. Returns the destination that is in force then, where it changed.
-    fn apply(&self, key: Option<&[u8]>, value: Option<&[u8]>, offset: i64) -> Option<Arc<Prepared>> {
+    fn apply(
+        &self,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        offset: i64,
+    ) -> Option<Arc<Prepared>> {
         let changed = match value {
             None => {
                 let id = key
                     .and_then(|key| std::str::from_utf8(key).ok())
                     .and_then(|key| DestinationId::parse(key).ok());
                 let removed = id.and_then(|id| {
-                    self.view.write().unwrap_or_else(PoisonError::into_inner).remove(&id)
+                    self.view
+                        .write()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .remove(&id)
                 });
                 if let Some(removed) = removed {
                     self.metrics.sink(removed.sink.kind()).destinations.dec();
@@ -207,12 +255,19 @@ impl Catalog {
             Some(value) => match self.documents.read(key, value, offset) {
                 Ok(prepared) => {
                     let prepared = Arc::new(prepared);
-                    let inserted =
-                        self.view.write().unwrap_or_else(PoisonError::into_inner).insert(Arc::clone(&prepared));
+                    let inserted = self
+                        .view
+                        .write()
+                        .unwrap_or_else(PoisonError::into_inner)
+                        .insert(Arc::clone(&prepared));
                     match inserted {
-                        Ok(Some(before)) => self.metrics.sink(before.sink.kind()).destinations.dec(),
+                        Ok(Some(before)) => {
+                            self.metrics.sink(before.sink.kind()).destinations.dec()
+                        }
                         Ok(None) => {}
-                        Err(error) => unreachable!("a document with an invalid pattern is refused: {error}"),
+                        Err(error) => {
+                            unreachable!("a document with an invalid pattern is refused: {error}")
+                        }
                     }
                     self.metrics.sink(prepared.sink.kind()).destinations.inc();
                     tracing::debug!(destination.id = %prepared.destination.id, kafka.offset = offset, "destination in force");

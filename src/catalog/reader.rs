@@ -101,14 +101,19 @@ impl Reader {
     pub async fn run(mut self, mut shutdown: watch::Receiver<bool>) {
         let mut ends = self.look_up_ends(shutdown.clone());
         let mut confirmed = Instant::now();
-        let queues: Vec<Arc<Queue>> = self.followed.iter().map(|followed| Arc::clone(&followed.queue)).collect();
+        let queues: Vec<Arc<Queue>> = self
+            .followed
+            .iter()
+            .map(|followed| Arc::clone(&followed.queue))
+            .collect();
         loop {
             let more = self.apply_some();
             let arrived = async {
                 if more {
                     tokio::task::yield_now().await;
                 } else {
-                    let ready: Vec<_> = queues.iter().map(|queue| Box::pin(queue.ready())).collect();
+                    let ready: Vec<_> =
+                        queues.iter().map(|queue| Box::pin(queue.ready())).collect();
                     futures_util::future::select_all(ready).await;
                 }
             };
@@ -129,7 +134,10 @@ impl Reader {
             self.set_stale(loaded && confirmed.elapsed() > self.stale_after);
         }
         let consumer = Arc::clone(&self.consumer);
-        if tokio::task::spawn_blocking(move || consumer.close()).await.is_err() {
+        if tokio::task::spawn_blocking(move || consumer.close())
+            .await
+            .is_err()
+        {
             tracing::error!("closing the catalog's consumer panicked");
         }
     }
@@ -138,13 +146,21 @@ impl Reader {
     fn look_up_ends(&self, shutdown: watch::Receiver<bool>) -> mpsc::Receiver<Vec<Option<i64>>> {
         let (tell, told) = mpsc::channel(1);
         let consumer = Arc::clone(&self.consumer);
-        let topics = [Arc::clone(&self.topics.destinations), Arc::clone(&self.topics.dedicated)];
+        let topics = [
+            Arc::clone(&self.topics.destinations),
+            Arc::clone(&self.topics.dedicated),
+        ];
         let catalog = Arc::clone(&self.catalog);
         tokio::task::spawn_blocking(move || {
             while !*shutdown.borrow() {
                 let ends = topics
                     .iter()
-                    .map(|topic| consumer.client().fetch_watermarks(topic, 0, Duration::from_secs(1)).ok())
+                    .map(|topic| {
+                        consumer
+                            .client()
+                            .fetch_watermarks(topic, 0, Duration::from_secs(1))
+                            .ok()
+                    })
                     .map(|found| found.map(|(_, end)| end))
                     .collect();
                 if tell.blocking_send(ends).is_err() {
@@ -161,7 +177,9 @@ impl Reader {
     fn apply_some(&mut self) -> bool {
         let mut more = false;
         for index in 0..self.followed.len() {
-            let Some(followed) = self.followed.get_mut(index) else { continue };
+            let Some(followed) = self.followed.get_mut(index) else {
+                continue;
+            };
             let queue = Arc::clone(&followed.queue);
             let mut turn = 0;
             while let Some(arrived) = queue.try_next() {
@@ -178,7 +196,9 @@ impl Reader {
                             followed.at_end = true;
                         }
                     }
-                    Err(error) => tracing::warn!(error = %error, "a configuration topic cannot be read"),
+                    Err(error) => {
+                        tracing::warn!(error = %error, "a configuration topic cannot be read")
+                    }
                 }
                 turn += 1;
                 if turn >= TURN {
@@ -195,7 +215,9 @@ impl Reader {
         let mut all = true;
         for (followed, end) in self.followed.iter_mut().zip(ends) {
             match end {
-                Some(end) if *end <= followed.next || *end == followed.confirmed || followed.at_end => {
+                Some(end)
+                    if *end <= followed.next || *end == followed.confirmed || followed.at_end =>
+                {
                     followed.confirmed = *end;
                 }
                 _ => all = false,
@@ -213,14 +235,18 @@ impl Reader {
                     "the configuration topics cannot be confirmed to be read to their ends; intake stops"
                 );
             } else {
-                tracing::info!("the configuration topics are read to their ends again; intake goes on");
+                tracing::info!(
+                    "the configuration topics are read to their ends again; intake goes on"
+                );
             }
         }
     }
 
     fn apply(&self, message: &BorrowedMessage<'_>) {
         if message.topic() == &*self.topics.destinations {
-            let changed = self.catalog.apply(message.key(), message.payload(), message.offset());
+            let changed = self
+                .catalog
+                .apply(message.key(), message.payload(), message.offset());
             if let Some(prepared) = changed
                 && *self.catalog.loaded.borrow()
                 && self.changed.send(prepared).is_err()
@@ -230,7 +256,9 @@ impl Reader {
             return;
         }
         match dedicated::decode(&record::copy(message, &self.topics.dedicated)) {
-            Ok(announced) => self.dedicated.set(announced.destination, announced.topic.map(Arc::from)),
+            Ok(announced) => self
+                .dedicated
+                .set(announced.destination, announced.topic.map(Arc::from)),
             Err(error) => tracing::error!(
                 kafka.offset = message.offset(),
                 error = %error,

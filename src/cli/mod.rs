@@ -100,16 +100,26 @@ pub fn main() -> ExitCode {
         }
     };
     let quiet = !matches!(cli.command, Command::Serve(_));
-    let filter = cli.common.log_filter.as_deref().unwrap_or(if quiet { "error" } else { "info" });
+    let filter = cli
+        .common
+        .log_filter
+        .as_deref()
+        .unwrap_or(if quiet { "error" } else { "info" });
     let format = match cli.common.log {
         LogFormat::Text => logs::Format::Text,
         LogFormat::Json => logs::Format::Json,
     };
     if let Err(error) = logs::init(format, filter) {
-        eprintln!("posthaste: --log-filter: {}", crate::telemetry::error_chain(&error));
+        eprintln!(
+            "posthaste: --log-filter: {}",
+            crate::telemetry::error_chain(&error)
+        );
         return ExitCode::from(USAGE);
     }
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("posthaste: the runtime does not start: {error}");

@@ -32,7 +32,8 @@ pub(super) async fn run(settings: Settings, arguments: Arguments) -> u8 {
         return SETTINGS;
     }
     let roles = arguments.roles.unwrap_or(Roles::ALL);
-    let factory = Box::new(|settings: &Settings| TopicAdmin::connect(settings).map_err(anyhow::Error::from));
+    let factory =
+        Box::new(|settings: &Settings| TopicAdmin::connect(settings).map_err(anyhow::Error::from));
     match app::serve(Arc::new(settings), roles, factory, stop_signal()).await {
         Ok(()) => 0,
         Err(Error::Settings(faults)) => wrong_settings(&faults),
@@ -53,7 +54,10 @@ pub(super) async fn run(settings: Settings, arguments: Arguments) -> u8 {
 fn insecurities(settings: &Settings, arguments: &Arguments) -> Vec<String> {
     let mut problems = Vec::new();
     if !arguments.insecure_no_auth {
-        problems.push("no API key is set, and this version knows none yet: --insecure-no-auth starts without".to_owned());
+        problems.push(
+            "no API key is set, and this version knows none yet: --insecure-no-auth starts without"
+                .to_owned(),
+        );
     } else if !settings.admin.listen.ip().is_loopback() {
         problems.push(format!(
             "--insecure-no-auth serves the admin endpoint on the loopback interface only; admin.listen is {}",

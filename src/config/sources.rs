@@ -39,6 +39,8 @@ impl Settings {
             return None;
         }
         let mut patterns = self.sources.iter().filter(|(name, _)| is_pattern(name));
-        patterns.find(|(pattern, _)| matches(pattern, topic)).map(|(name, source)| (name.as_str(), source))
+        patterns
+            .find(|(pattern, _)| matches(pattern, topic))
+            .map(|(name, source)| (name.as_str(), source))
     }
 }

@@ -37,7 +37,10 @@ impl Broker {
         let cluster = cluster.ok_or("the embedded broker does not run")?;
         match cluster.create_topic(name, partitions, 1) {
             Ok(()) => Ok(()),
-            Err(error) if error.rdkafka_error_code() == Some(rdkafka::error::RDKafkaErrorCode::TopicAlreadyExists) => {
+            Err(error)
+                if error.rdkafka_error_code()
+                    == Some(rdkafka::error::RDKafkaErrorCode::TopicAlreadyExists) =>
+            {
                 Ok(())
             }
             Err(error) => Err(error.to_string()),
@@ -51,7 +54,10 @@ impl Broker {
 }
 
 /// Without this, the first member of a group waits three seconds for others.
-#[expect(unsafe_code, reason = "the crate offers no safe call for this property of the mock cluster")]
+#[expect(
+    unsafe_code,
+    reason = "the crate offers no safe call for this property of the mock cluster"
+)]
 fn join_groups_at_once(client: &Client<DefaultProducerContext>) -> anyhow::Result<()> {
     // SAFETY: the client is alive; the handle belongs to it and is used in this call only.
     unsafe {

@@ -28,9 +28,18 @@ use view::Account;
 /// The source topic of the sample events.
 const SOURCE: &str = "orders";
 const SAMPLES: [(&str, &str); 3] = [
-    ("order.created", r#"{"order": 1042, "state": "created", "total": "29.90", "currency": "EUR"}"#),
-    ("order.paid", r#"{"order": 1042, "state": "paid", "total": "29.90", "currency": "EUR"}"#),
-    ("order.shipped", r#"{"order": 1042, "state": "shipped", "carrier": "post", "parcels": 2}"#),
+    (
+        "order.created",
+        r#"{"order": 1042, "state": "created", "total": "29.90", "currency": "EUR"}"#,
+    ),
+    (
+        "order.paid",
+        r#"{"order": 1042, "state": "paid", "total": "29.90", "currency": "EUR"}"#,
+    ),
+    (
+        "order.shipped",
+        r#"{"order": 1042, "state": "shipped", "carrier": "post", "parcels": 2}"#,
+    ),
 ];
 
 /// What `posthaste dev` was asked for.
@@ -56,7 +65,9 @@ pub async fn run(options: Options, stop: watch::Receiver<bool>) -> anyhow::Resul
         (None, Some(broker)) => broker.address()?,
         (None, None) => unreachable!("one of the two is there"),
     };
-    let file = SettingsFile(std::env::temp_dir().join(format!("posthaste-dev-{}.toml", std::process::id())));
+    let file = SettingsFile(
+        std::env::temp_dir().join(format!("posthaste-dev-{}.toml", std::process::id())),
+    );
     let settings = Arc::new(settings(&brokers, &file.0)?);
     let receiver = receiver::start().await.context("the sample receiver")?;
     let names = Names::new(&settings.topics.prefix);
@@ -74,7 +85,13 @@ pub async fn run(options: Options, stop: watch::Receiver<bool>) -> anyhow::Resul
     let destinations = documents(receiver);
     for document in &destinations {
         let id = document["id"].as_str().unwrap_or_default();
-        put(&producer, &names.destinations, &format!("default/{id}"), &document.to_string()).await?;
+        put(
+            &producer,
+            &names.destinations,
+            &format!("default/{id}"),
+            &document.to_string(),
+        )
+        .await?;
     }
     wait_until_ready(&settings, destinations.len(), &serving).await?;
     let run = format!("ev_{:x}_", std::process::id());
@@ -91,7 +108,12 @@ pub async fn run(options: Options, stop: watch::Receiver<bool>) -> anyhow::Resul
     };
     end.send_replace(true);
     serving.await?.map_err(|error| anyhow::anyhow!("{error}"))?;
-    summary(&account.borrow(), published, expected, options.run_for.is_some());
+    summary(
+        &account.borrow(),
+        published,
+        expected,
+        options.run_for.is_some(),
+    );
     Ok(complete)
 }
 
@@ -149,24 +171,27 @@ async fn make_topics(settings: &Settings, broker: Option<Broker>) -> anyhow::Res
     broker.create_topic(SOURCE, 2).map_err(anyhow::Error::msg)?;
     let broker = Arc::new(Mutex::new(broker));
     let served = Arc::downgrade(&broker);
-    std::thread::Builder::new().name("dev-broker".to_owned()).spawn(move || {
-        while let Some(broker) = served.upgrade() {
-            broker.lock().unwrap_or_else(PoisonError::into_inner).poll();
-            drop(broker);
-            std::thread::sleep(Duration::from_millis(100));
-        }
-    })?;
+    std::thread::Builder::new()
+        .name("dev-broker".to_owned())
+        .spawn(move || {
+            while let Some(broker) = served.upgrade() {
+                broker.lock().unwrap_or_else(PoisonError::into_inner).poll();
+                drop(broker);
+                std::thread::sleep(Duration::from_millis(100));
+            }
+        })?;
     let create = move |name: &str, partitions: i32| {
-        broker.lock().unwrap_or_else(PoisonError::into_inner).create_topic(name, partitions)
+        broker
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .create_topic(name, partitions)
     };
     Ok(TopicAdmin::mock(settings, Arc::new(create))?)
 }
 
 /// One destination that is well, one that fails at first, one that always fails.
 fn documents(receiver: SocketAddr) -> Vec<serde_json::Value> {
-    let schedule = |attempts: u32| {
-        json!({"policy": "schedule", "delays": ["1s", "3s"], "jitter": 0.0, "max_attempts": attempts})
-    };
+    let schedule = |attempts: u32| json!({"policy": "schedule", "delays": ["1s", "3s"], "jitter": 0.0, "max_attempts": attempts});
     let document = |id: &str, retry: serde_json::Value| {
         json!({
             "id": id,
@@ -179,7 +204,11 @@ fn documents(receiver: SocketAddr) -> Vec<serde_json::Value> {
             "retry": retry,
         })
     };
-    vec![document("healthy", schedule(5)), document("flaky", schedule(5)), document("failing", schedule(3))]
+    vec![
+        document("healthy", schedule(5)),
+        document("flaky", schedule(5)),
+        document("failing", schedule(3)),
+    ]
 }
 
 async fn put(producer: &Producer, topic: &str, key: &str, value: &str) -> anyhow::Result<()> {
@@ -202,8 +231,11 @@ async fn put(producer: &Producer, topic: &str, key: &str, value: &str) -> anyhow
 
 /// How many webhook destinations are in force, as the metrics tell.
 fn in_force(metrics: &str) -> usize {
-    let line = metrics.lines().find(|line| line.starts_with("posthaste_catalog_destinations{"));
-    line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or(0)
+    let line = metrics
+        .lines()
+        .find(|line| line.starts_with("posthaste_catalog_destinations{"));
+    line.and_then(|line| line.rsplit(' ').next()?.parse().ok())
+        .unwrap_or(0)
 }
 
 async fn wait_until_ready(
@@ -293,7 +325,10 @@ async fn publish(
             key: Some(format!("{published}").into()),
             value: Some((*body).into()),
             headers: vec![
-                ("event-id".into(), Some(format!("{run}{published:04}").into())),
+                (
+                    "event-id".into(),
+                    Some(format!("{run}{published:04}").into()),
+                ),
                 ("event-type".into(), Some((*event_type).into())),
             ],
         };
@@ -303,7 +338,11 @@ async fn publish(
 }
 
 /// Waits until every delivery of a sample event ended, at most a minute.
-async fn settle(mut account: watch::Receiver<Account>, expected: u64, mut stop: watch::Receiver<bool>) -> bool {
+async fn settle(
+    mut account: watch::Receiver<Account>,
+    expected: u64,
+    mut stop: watch::Receiver<bool>,
+) -> bool {
     tokio::select! {
         _ = stop.wait_for(|stop| *stop) => false,
         () = tokio::time::sleep(Duration::from_secs(60)) => false,
@@ -318,6 +357,9 @@ fn summary(account: &Account, published: u64, expected: u64, waited: bool) {
     );
     if waited {
         let open = expected.saturating_sub(account.sample_ended);
-        println!("{} of {expected} deliveries accounted for, {open} open.", expected - open);
+        println!(
+            "{} of {expected} deliveries accounted for, {open} open.",
+            expected - open
+        );
     }
 }

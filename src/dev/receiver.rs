@@ -25,7 +25,15 @@ pub(crate) async fn start() -> anyhow::Result<SocketAddr> {
     let app = Router::new()
         .route("/healthy", post(|| async { StatusCode::OK }))
         .route("/flaky", post(flaky))
-        .route("/failing", post(|| async { (StatusCode::INTERNAL_SERVER_ERROR, "this receiver always fails\n") }))
+        .route(
+            "/failing",
+            post(|| async {
+                (
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "this receiver always fails\n",
+                )
+            }),
+        )
         .with_state(Seen::default());
     tokio::spawn(async move {
         if let Err(error) = axum::serve(listener, app).await {
@@ -36,12 +44,19 @@ pub(crate) async fn start() -> anyhow::Result<SocketAddr> {
 }
 
 async fn flaky(State(seen): State<Seen>, headers: HeaderMap) -> StatusCode {
-    let id = headers.get("webhook-id").and_then(|id| id.to_str().ok()).unwrap_or_default();
+    let id = headers
+        .get("webhook-id")
+        .and_then(|id| id.to_str().ok())
+        .unwrap_or_default();
     let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
     if seen.len() >= REMEMBERED {
         seen.clear();
     }
     let count = seen.entry(id.to_owned()).or_default();
     *count += 1;
-    if *count <= FLAKY_REFUSALS { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK }
+    if *count <= FLAKY_REFUSALS {
+        StatusCode::SERVICE_UNAVAILABLE
+    } else {
+        StatusCode::OK
+    }
 }

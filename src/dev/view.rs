@@ -49,11 +49,20 @@ pub(crate) fn start(
     Ok(told)
 }
 
-fn follow(consumer: &BaseConsumer, tell: &watch::Sender<Account>, sample_prefix: &str, quiet: bool) {
+fn follow(
+    consumer: &BaseConsumer,
+    tell: &watch::Sender<Account>,
+    sample_prefix: &str,
+    quiet: bool,
+) {
     let mut first: HashMap<String, i64> = HashMap::new();
     while !tell.is_closed() {
-        let Some(Ok(message)) = consumer.poll(Duration::from_millis(100)) else { continue };
-        let Some(Ok(record)) = message.payload().map(attempt::decode) else { continue };
+        let Some(Ok(message)) = consumer.poll(Duration::from_millis(100)) else {
+            continue;
+        };
+        let Some(Ok(record)) = message.payload().map(attempt::decode) else {
+            continue;
+        };
         let key = format!("{} {}", record.event_id, record.destination);
         let started = *first.entry(key.clone()).or_insert(record.started_at_ms);
         if !quiet {
@@ -81,18 +90,31 @@ fn follow(consumer: &BaseConsumer, tell: &watch::Sender<Account>, sample_prefix:
 
 /// One attempt in words; times count from the delivery's first attempt.
 fn line(record: &OwnedAttempt, first_started: i64) -> String {
-    let status = record.status.map_or_else(String::new, |status| format!(" {status}"));
+    let status = record
+        .status
+        .map_or_else(String::new, |status| format!(" {status}"));
     let took = Duration::from_micros(u64::try_from(record.duration_us).unwrap_or(0));
-    let since = Duration::from_millis(u64::try_from(record.started_at_ms - first_started).unwrap_or(0));
+    let since =
+        Duration::from_millis(u64::try_from(record.started_at_ms - first_started).unwrap_or(0));
     let (mark, next) = match record.disposition {
         Disposition::Done => ("ok   ", String::new()),
         Disposition::Retry => {
             let wait = record.due_at_ms.map_or(0, |due| due - record.started_at_ms);
-            ("retry", format!(", again in {:.1} s", Duration::from_millis(u64::try_from(wait).unwrap_or(0)).as_secs_f64()))
+            (
+                "retry",
+                format!(
+                    ", again in {:.1} s",
+                    Duration::from_millis(u64::try_from(wait).unwrap_or(0)).as_secs_f64()
+                ),
+            )
         }
-        Disposition::DeadLetter => {
-            ("DEAD ", format!(", dead letter: {}", record.reason.map_or("?", |reason| reason.as_str())))
-        }
+        Disposition::DeadLetter => (
+            "DEAD ",
+            format!(
+                ", dead letter: {}",
+                record.reason.map_or("?", |reason| reason.as_str())
+            ),
+        ),
     };
     format!(
         "{mark} +{:>5.1} s  {:<18} {:<15} to {:<16} attempt {} {}{status} in {:.1} ms{next}",

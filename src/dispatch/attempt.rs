@@ -10,8 +10,8 @@ use crate::domain::delivery::{DeadLetterReason, Delivery};
 use crate::domain::disposition::{Disposition, Verdict, judge};
 use crate::domain::outcome::Outcome;
 use crate::sinks::Outgoing;
-use crate::telemetry::metrics::HandOver;
 use crate::sinks::prepared::Prepared;
+use crate::telemetry::metrics::HandOver;
 use crate::wire::attempt::{self, AttemptRecord};
 
 /// Runs an attempt, gives its slot back and starts what may start then.
@@ -30,7 +30,15 @@ async fn make(slot: &mut Slot, work: Work) {
     }
     let Some(prepared) = dispatcher.destinations.current(&work.delivery.destination) else {
         let detail = "the destination was deleted before this delivery";
-        dispatcher.outbox.dead_letter(&work.delivery, DeadLetterReason::Deleted, detail, work.settle).await;
+        dispatcher
+            .outbox
+            .dead_letter(
+                &work.delivery,
+                DeadLetterReason::Deleted,
+                detail,
+                work.settle,
+            )
+            .await;
         return;
     };
     if !prepared.destination.enabled {
@@ -55,7 +63,14 @@ async fn make(slot: &mut Slot, work: Work) {
     let now_ms = dispatcher.clock.now_ms();
     let policy = &prepared.destination.retry;
     let before = &work.delivery.progress;
-    let verdict = judge(policy, before, &report, started_ms, now_ms, rand::random::<f64>());
+    let verdict = judge(
+        policy,
+        before,
+        &report,
+        started_ms,
+        now_ms,
+        rand::random::<f64>(),
+    );
     if let Some(until) = verdict.hold_until_ms {
         slot.effect = Effect::Throttled {
             hold_until: dispatcher.now() + (until - now_ms).max(0),
@@ -66,7 +81,14 @@ async fn make(slot: &mut Slot, work: Work) {
 }
 
 /// Counts the attempt, and logs it where it failed.
-fn note(slot: &Slot, work: &Work, prepared: &Prepared, report: &Report, verdict: &Verdict, now_ms: i64) {
+fn note(
+    slot: &Slot,
+    work: &Work,
+    prepared: &Prepared,
+    report: &Report,
+    verdict: &Verdict,
+    now_ms: i64,
+) {
     let kind = prepared.sink.kind();
     let metrics = slot.dispatcher.metrics.sink(kind);
     metrics.deliveries.get(report.outcome).inc();
@@ -106,12 +128,29 @@ async fn follow(
     (started_ms, judged_ms): (i64, i64),
 ) {
     let outbox = &slot.dispatcher.outbox;
-    let Work { delivery, settle, tier, .. } = work;
+    let Work {
+        delivery,
+        settle,
+        tier,
+        ..
+    } = work;
     if report.outcome != Outcome::Internal {
-        let record = describe(&delivery, prepared, &report, &verdict, started_ms, tier, &slot.dispatcher.instance);
+        let record = describe(
+            &delivery,
+            prepared,
+            &report,
+            &verdict,
+            started_ms,
+            tier,
+            &slot.dispatcher.instance,
+        );
         let mut value = Vec::with_capacity(512);
         match record.encode(&mut value) {
-            Ok(()) => outbox.attempt(&delivery.destination, value, settle.split()).await,
+            Ok(()) => {
+                outbox
+                    .attempt(&delivery.destination, value, settle.split())
+                    .await
+            }
             Err(error) => tracing::error!(
                 destination.id = %delivery.destination,
                 event.id = %delivery.event.id,
@@ -178,7 +217,10 @@ fn describe<'a>(
         retry_after_ms: report.retry_after.map(millis),
         response_headers: (&*report.response_headers).into(),
         response_body: (&*report.response_body).into(),
-        body_bytes: event.body.as_ref().map_or(0, |body| u32::try_from(body.len()).unwrap_or(u32::MAX)),
+        body_bytes: event
+            .body
+            .as_ref()
+            .map_or(0, |body| u32::try_from(body.len()).unwrap_or(u32::MAX)),
         origin_topic: (&*event.origin.topic).into(),
         origin_partition: event.origin.partition,
         origin_offset: event.origin.offset,

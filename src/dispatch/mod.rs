@@ -89,7 +89,11 @@ pub struct Parts {
 impl Dispatcher {
     /// A dispatcher; [`Dispatcher::run`] must run beside it.
     #[must_use]
-    pub fn new(settings: &settings::Dispatch, destinations: Arc<dyn Destinations>, parts: Parts) -> Arc<Self> {
+    pub fn new(
+        settings: &settings::Dispatch,
+        destinations: Arc<dyn Destinations>,
+        parts: Parts,
+    ) -> Arc<Self> {
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
@@ -141,7 +145,8 @@ impl Dispatcher {
 
     /// Tells which share of the sources' partitions this instance holds, from 0 to 1; rates are divided by it.
     pub fn set_share(&self, share: f64) {
-        self.share.store(share.clamp(0.001, 1.0).to_bits(), Ordering::Relaxed);
+        self.share
+            .store(share.clamp(0.001, 1.0).to_bits(), Ordering::Relaxed);
     }
 
     /// Takes a fresh delivery: an attempt starts now or soon, or it is handed over. Never waits for the destination.
@@ -149,8 +154,14 @@ impl Dispatcher {
         let bytes = work.delivery.event.bytes();
         let memory_is_short = self.memory.used() > self.memory.limit() / 4 * 3;
         let id = &prepared.destination.id;
-        let refused =
-            self.queues().offer_fresh(id, self.allowance(prepared), work, bytes, memory_is_short, self.now());
+        let refused = self.queues().offer_fresh(
+            id,
+            self.allowance(prepared),
+            work,
+            bytes,
+            memory_is_short,
+            self.now(),
+        );
         if let Err((work, cause)) = refused {
             self.hand_over(work, cause).await;
         }
@@ -167,7 +178,9 @@ impl Dispatcher {
         work: Work,
     ) -> Result<(), (Work, Arc<Notify>)> {
         let id = &prepared.destination.id;
-        let taken = self.queues().offer_backlog(id, self.allowance(prepared), work, self.now());
+        let taken = self
+            .queues()
+            .offer_backlog(id, self.allowance(prepared), work, self.now());
         self.pump().await;
         taken
     }
@@ -204,7 +217,11 @@ impl Dispatcher {
     }
 
     fn start(self: &Arc<Self>, start: Start<Work>) {
-        let kind = if start.kind == Kind::Backlog { AttemptKind::Backlog } else { AttemptKind::First };
+        let kind = if start.kind == Kind::Backlog {
+            AttemptKind::Backlog
+        } else {
+            AttemptKind::First
+        };
         self.metrics.dispatch.in_flight.get(kind).inc();
         let slot = Slot {
             dispatcher: Arc::clone(self),
@@ -264,16 +281,26 @@ impl Dispatcher {
     /// already and must not be repeated: then it is handed over.
     async fn release(&self, work: Work) {
         if work.one_of_several {
-            self.metrics.dispatch.handed_over.get(HandOver::QueueFull).inc();
+            self.metrics
+                .dispatch
+                .handed_over
+                .get(HandOver::QueueFull)
+                .inc();
             self.outbox.to_tier(&work.delivery, 0, work.settle).await;
         }
     }
 
     fn observe(&self) {
         let gauge = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
-        self.metrics.dispatch.queued.set(gauge(self.queues().queued()));
+        self.metrics
+            .dispatch
+            .queued
+            .set(gauge(self.queues().queued()));
         self.metrics.dispatch.memory.set(gauge(self.memory.used()));
-        self.metrics.kafka.producer_queue.set(gauge(self.outbox.depth()));
+        self.metrics
+            .kafka
+            .producer_queue
+            .set(gauge(self.outbox.depth()));
     }
 }
 
@@ -290,7 +317,9 @@ impl Drop for Slot {
     fn drop(&mut self) {
         let dispatcher = Arc::clone(&self.dispatcher);
         dispatcher.metrics.dispatch.in_flight.get(self.kind).dec();
-        dispatcher.queues().finish(&self.destination, self.token, self.effect, dispatcher.now());
+        dispatcher
+            .queues()
+            .finish(&self.destination, self.token, self.effect, dispatcher.now());
         if std::thread::panicking() {
             tracing::error!(destination.id = %self.destination, "an attempt panicked; its event is read again after a restart");
             tokio::spawn(async move { dispatcher.pump().await });

@@ -8,8 +8,8 @@
 //! concurrency. While a destination has both kinds, each has half of its concurrency.
 //! Invariant: every queue is bounded in number, bytes and time; what does not fit is given back to be handed over.
 
-use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::sync::Arc;
 
 use tokio::sync::Notify;
@@ -94,7 +94,11 @@ impl<W> Entry<W> {
         {
             return false;
         }
-        let other = if kind == Kind::Fresh { Kind::Backlog } else { Kind::Fresh };
+        let other = if kind == Kind::Fresh {
+            Kind::Backlog
+        } else {
+            Kind::Fresh
+        };
         let contended = match kind {
             Kind::Fresh => !self.backlog.is_empty() || self.flying(Kind::Backlog) > 0,
             Kind::Backlog => !self.fresh.is_empty(),
@@ -112,8 +116,11 @@ impl<W> Entry<W> {
         self.flying(kind) < half
     }
 
-    fn is_idle(&self, now: Millis) -> bool {
-        self.fresh.is_empty() && self.backlog.is_empty() && self.started.is_empty() && self.limit.is_at_rest(now)
+    fn is_idle(&mut self, now: Millis) -> bool {
+        self.fresh.is_empty()
+            && self.backlog.is_empty()
+            && self.started.is_empty()
+            && self.limit.is_at_rest(now)
     }
 }
 
@@ -139,7 +146,9 @@ pub(crate) enum Next<W> {
 pub(crate) enum Effect {
     None,
     /// It asked for less; nothing before this time.
-    Throttled { hold_until: Millis },
+    Throttled {
+        hold_until: Millis,
+    },
 }
 
 #[derive(Debug)]
@@ -174,6 +183,7 @@ impl<W> Queues<W> {
     }
 
     /// Attempts in flight: all, and those of backlog.
+    #[cfg(test)]
     pub(crate) fn in_flight(&self) -> (usize, usize) {
         (self.in_flight, self.backlog_in_flight)
     }
@@ -234,11 +244,17 @@ impl<W> Queues<W> {
         if waits && memory_is_short {
             return Err((work, HandOver::Memory));
         }
-        if waits && (entry.fresh.len() >= limits.queue || entry.fresh_bytes + bytes > limits.queue_bytes) {
+        if waits
+            && (entry.fresh.len() >= limits.queue || entry.fresh_bytes + bytes > limits.queue_bytes)
+        {
             return Err((work, HandOver::QueueFull));
         }
         entry.fresh_bytes += bytes;
-        entry.fresh.push_back(Queued { work, bytes, since: now });
+        entry.fresh.push_back(Queued {
+            work,
+            bytes,
+            since: now,
+        });
         self.queued += 1;
         self.ring(id);
         Ok(())
@@ -258,7 +274,11 @@ impl<W> Queues<W> {
         if !allowance.enabled || held || entry.blocked || entry.backlog.len() >= bound {
             return Err((work, Arc::clone(&entry.room)));
         }
-        entry.backlog.push_back(Queued { work, bytes: 0, since: now });
+        entry.backlog.push_back(Queued {
+            work,
+            bytes: 0,
+            since: now,
+        });
         self.queued += 1;
         self.ring(id);
         Ok(())
@@ -266,7 +286,9 @@ impl<W> Queues<W> {
 
     /// Puts a destination into the rings where it has something to start.
     fn ring(&mut self, id: &DestinationId) {
-        let Some(entry) = self.entries.get_mut(id) else { return };
+        let Some(entry) = self.entries.get_mut(id) else {
+            return;
+        };
         if !entry.in_fresh_ring && entry.may_start(Kind::Fresh) {
             entry.in_fresh_ring = true;
             self.fresh_ring.push_back(id.clone());
@@ -280,7 +302,8 @@ impl<W> Queues<W> {
     /// The next thing to do: call until it says [`Next::Nothing`].
     pub(crate) fn next(&mut self, now: Millis) -> Next<W> {
         while self.in_flight < self.limits.slots {
-            let backlog_may = !self.backlog_ring.is_empty() && self.backlog_in_flight < self.limits.backlog_slots;
+            let backlog_may =
+                !self.backlog_ring.is_empty() && self.backlog_in_flight < self.limits.backlog_slots;
             let kind = match (self.fresh_ring.is_empty(), backlog_may) {
                 (true, false) => return Next::Nothing,
                 (false, false) => Kind::Fresh,
@@ -289,8 +312,14 @@ impl<W> Queues<W> {
                 (false, true) => Kind::Fresh,
             };
             self.backlog_turn = kind == Kind::Fresh;
-            let ring = if kind == Kind::Fresh { &mut self.fresh_ring } else { &mut self.backlog_ring };
-            let Some(id) = ring.pop_front() else { return Next::Nothing };
+            let ring = if kind == Kind::Fresh {
+                &mut self.fresh_ring
+            } else {
+                &mut self.backlog_ring
+            };
+            let Some(id) = ring.pop_front() else {
+                return Next::Nothing;
+            };
             if let Some(next) = self.take_turn(&id, kind, now) {
                 return next;
             }
@@ -344,14 +373,18 @@ impl<W> Queues<W> {
 
     /// An attempt ended.
     pub(crate) fn finish(&mut self, id: &DestinationId, token: u64, effect: Effect, now: Millis) {
-        let Some(entry) = self.entries.get_mut(id) else { return };
-        let Some(at) = entry.started.iter().position(|(t, _, _)| *t == token) else { return };
+        let Some(entry) = self.entries.get_mut(id) else {
+            return;
+        };
+        let Some(at) = entry.started.iter().position(|(t, _, _)| *t == token) else {
+            return;
+        };
         let (_, _, kind) = entry.started.swap_remove(at);
         self.in_flight -= 1;
         self.backlog_in_flight -= usize::from(kind == Kind::Backlog);
         if let Effect::Throttled { hold_until } = effect {
             entry.limit.throttled(now);
-            entry.limit.hold_until(hold_until);
+            entry.limit.hold_until(hold_until, now);
         }
         if entry.is_idle(now) {
             self.entries.remove(id);
@@ -393,8 +426,9 @@ impl<W> Queues<W> {
         let mut dead = Vec::new();
         for entry in self.entries.values_mut() {
             for queue in [&mut entry.fresh, &mut entry.backlog] {
-                let (gone, kept): (VecDeque<_>, VecDeque<_>) =
-                    std::mem::take(queue).into_iter().partition(|queued| is_dead(&queued.work));
+                let (gone, kept): (VecDeque<_>, VecDeque<_>) = std::mem::take(queue)
+                    .into_iter()
+                    .partition(|queued| is_dead(&queued.work));
                 *queue = kept;
                 dead.extend(gone.into_iter().map(|queued| queued.work));
             }
@@ -407,7 +441,13 @@ impl<W> Queues<W> {
     /// Gives back what waited too long, and finds out whom slow attempts block. Call a few times a second.
     pub(crate) fn sweep(&mut self, now: Millis) -> Vec<(W, HandOver)> {
         let limits = self.limits;
-        let slow = |entry: &Entry<W>| entry.started.iter().filter(|(_, at, _)| now - at >= limits.slow_after).count();
+        let slow = |entry: &Entry<W>| {
+            entry
+                .started
+                .iter()
+                .filter(|(_, at, _)| now - at >= limits.slow_after)
+                .count()
+        };
         let slow_in_all: usize = self.entries.values().map(slow).sum();
         let short = slow_in_all * 2 >= limits.slots;
         let mut over = Vec::new();
@@ -421,7 +461,11 @@ impl<W> Queues<W> {
             while let Some(oldest) = entry.fresh.front()
                 && (entry.blocked || now - oldest.since > limits.queue_wait)
             {
-                let cause = if entry.blocked { HandOver::Slow } else { HandOver::QueueFull };
+                let cause = if entry.blocked {
+                    HandOver::Slow
+                } else {
+                    HandOver::QueueFull
+                };
                 if let Some(queued) = entry.fresh.pop_front() {
                     self.queued -= 1;
                     over.push((queued.work, cause));

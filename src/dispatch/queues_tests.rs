@@ -41,12 +41,16 @@ fn works(started: &[Start<u32>]) -> Vec<u32> {
 fn a_destination_never_exceeds_its_concurrency_nor_all_the_slots() {
     let mut queues = Queues::new(limits(3));
     for work in 0..4 {
-        queues.offer_fresh(&id("a"), FREE, work, 1, false, 0).expect("room");
+        queues
+            .offer_fresh(&id("a"), FREE, work, 1, false, 0)
+            .expect("room");
         drain(&mut queues, 0);
     }
     assert_eq!(queues.in_flight(), (2, 0));
     for work in 10..14 {
-        queues.offer_fresh(&id("b"), FREE, work, 1, false, 0).expect("room");
+        queues
+            .offer_fresh(&id("b"), FREE, work, 1, false, 0)
+            .expect("room");
         drain(&mut queues, 0);
     }
     assert_eq!(queues.in_flight(), (3, 0));
@@ -62,23 +66,39 @@ fn what_finds_a_full_queue_comes_back_at_once() {
         }
         drain(&mut queues, 0);
     }
-    let expected: Vec<_> = [5, 6, 7].into_iter().map(|work| (work, HandOver::QueueFull)).collect();
+    let expected: Vec<_> = [5, 6, 7]
+        .into_iter()
+        .map(|work| (work, HandOver::QueueFull))
+        .collect();
     assert_eq!(refused, expected);
     // Another destination is not touched by that.
-    queues.offer_fresh(&id("b"), FREE, 9, 1, false, 0).expect("room");
+    queues
+        .offer_fresh(&id("b"), FREE, 9, 1, false, 0)
+        .expect("room");
     assert_eq!(works(&drain(&mut queues, 0)), [9]);
 }
 
 #[test]
 fn bytes_and_short_memory_bound_a_queue_too() {
     let mut queues = Queues::new(limits(10));
-    let one = Allowance { concurrency: 1, ..FREE };
-    queues.offer_fresh(&id("a"), one, 0, 5000, false, 0).expect("an event starts whatever its size");
+    let one = Allowance {
+        concurrency: 1,
+        ..FREE
+    };
+    queues
+        .offer_fresh(&id("a"), one, 0, 5000, false, 0)
+        .expect("an event starts whatever its size");
     drain(&mut queues, 0);
-    queues.offer_fresh(&id("a"), one, 1, 600, false, 0).expect("room");
-    let full = queues.offer_fresh(&id("a"), one, 2, 600, false, 0).expect_err("too many bytes");
+    queues
+        .offer_fresh(&id("a"), one, 1, 600, false, 0)
+        .expect("room");
+    let full = queues
+        .offer_fresh(&id("a"), one, 2, 600, false, 0)
+        .expect_err("too many bytes");
     assert_eq!(full, (2, HandOver::QueueFull));
-    let short = queues.offer_fresh(&id("a"), one, 3, 1, true, 0).expect_err("memory is short");
+    let short = queues
+        .offer_fresh(&id("a"), one, 3, 1, true, 0)
+        .expect_err("memory is short");
     assert_eq!(short, (3, HandOver::Memory));
 }
 
@@ -86,9 +106,13 @@ fn bytes_and_short_memory_bound_a_queue_too() {
 fn destinations_take_turns_when_slots_are_scarce() {
     let mut queues = Queues::new(limits(1));
     for work in 0..3 {
-        queues.offer_fresh(&id("a"), FREE, work, 1, false, 0).expect("room");
+        queues
+            .offer_fresh(&id("a"), FREE, work, 1, false, 0)
+            .expect("room");
     }
-    queues.offer_fresh(&id("b"), FREE, 10, 1, false, 0).expect("room");
+    queues
+        .offer_fresh(&id("b"), FREE, 10, 1, false, 0)
+        .expect("room");
     let mut order = Vec::new();
     for _ in 0..4 {
         for start in drain(&mut queues, 0) {
@@ -97,29 +121,50 @@ fn destinations_take_turns_when_slots_are_scarce() {
         }
     }
     assert_eq!(order.first(), Some(&0));
-    assert_eq!(order.get(1), Some(&10), "the second destination waits for one delivery only: {order:?}");
+    assert_eq!(
+        order.get(1),
+        Some(&10),
+        "the second destination waits for one delivery only: {order:?}"
+    );
 }
 
 #[test]
 fn fresh_and_backlog_each_have_half_while_both_wait() {
     let mut queues = Queues::new(limits(10));
-    let four = Allowance { concurrency: 4, ..FREE };
+    let four = Allowance {
+        concurrency: 4,
+        ..FREE
+    };
     for work in 0..3 {
-        queues.offer_backlog(&id("a"), four, 100 + work, 0).expect("room");
-        queues.offer_fresh(&id("a"), four, work, 1, false, 0).expect("room");
+        queues
+            .offer_backlog(&id("a"), four, 100 + work, 0)
+            .expect("room");
+        queues
+            .offer_fresh(&id("a"), four, work, 1, false, 0)
+            .expect("room");
     }
     let started = drain(&mut queues, 0);
-    let backlog = started.iter().filter(|start| start.kind == Kind::Backlog).count();
+    let backlog = started
+        .iter()
+        .filter(|start| start.kind == Kind::Backlog)
+        .count();
     assert_eq!((started.len(), backlog), (4, 2));
 }
 
 #[test]
 fn with_a_concurrency_of_one_both_kinds_take_turns() {
     let mut queues = Queues::new(limits(10));
-    let one = Allowance { concurrency: 1, ..FREE };
+    let one = Allowance {
+        concurrency: 1,
+        ..FREE
+    };
     for work in 0..2 {
-        queues.offer_fresh(&id("a"), one, work, 1, false, 0).expect("room");
-        queues.offer_backlog(&id("a"), one, 100 + work, 0).expect("room");
+        queues
+            .offer_fresh(&id("a"), one, work, 1, false, 0)
+            .expect("room");
+        queues
+            .offer_backlog(&id("a"), one, 100 + work, 0)
+            .expect("room");
     }
     let mut kinds = Vec::new();
     for _ in 0..4 {
@@ -128,7 +173,10 @@ fn with_a_concurrency_of_one_both_kinds_take_turns() {
             queues.finish(&start.destination, start.token, Effect::None, 0);
         }
     }
-    assert_eq!(kinds, [Kind::Fresh, Kind::Backlog, Kind::Fresh, Kind::Backlog]);
+    assert_eq!(
+        kinds,
+        [Kind::Fresh, Kind::Backlog, Kind::Fresh, Kind::Backlog]
+    );
 }
 
 #[test]
@@ -137,15 +185,24 @@ fn backlog_leaves_slots_for_fresh_events() {
     for name in ["a", "b", "c", "d", "e"] {
         queues.offer_backlog(&id(name), FREE, 1, 0).expect("room");
     }
-    assert_eq!(drain(&mut queues, 0).len(), 3, "three quarters of the slots");
-    queues.offer_fresh(&id("f"), FREE, 2, 1, false, 0).expect("room");
+    assert_eq!(
+        drain(&mut queues, 0).len(),
+        3,
+        "three quarters of the slots"
+    );
+    queues
+        .offer_fresh(&id("f"), FREE, 2, 1, false, 0)
+        .expect("room");
     assert_eq!(works(&drain(&mut queues, 0)), [2]);
 }
 
 #[test]
 fn a_full_backlog_tells_when_there_is_room() {
     let mut queues = Queues::new(limits(4));
-    let one = Allowance { concurrency: 1, ..FREE };
+    let one = Allowance {
+        concurrency: 1,
+        ..FREE
+    };
     for work in 0..4 {
         queues.offer_backlog(&id("a"), one, work, 0).expect("room");
     }
@@ -161,11 +218,17 @@ fn a_full_backlog_tells_when_there_is_room() {
 fn what_waited_too_long_is_given_back() {
     let mut queues = Queues::new(limits(4));
     for work in 0..4 {
-        queues.offer_fresh(&id("a"), FREE, work, 1, false, 0).expect("room");
+        queues
+            .offer_fresh(&id("a"), FREE, work, 1, false, 0)
+            .expect("room");
     }
     drain(&mut queues, 0);
     assert!(queues.sweep(1000).is_empty());
-    let over: Vec<u32> = queues.sweep(1001).into_iter().map(|(work, _)| work).collect();
+    let over: Vec<u32> = queues
+        .sweep(1001)
+        .into_iter()
+        .map(|(work, _)| work)
+        .collect();
     assert_eq!(over, [2, 3]);
     assert_eq!(queues.queued(), 0);
 }
@@ -174,46 +237,73 @@ fn what_waited_too_long_is_given_back() {
 fn destinations_with_slow_attempts_get_no_new_ones_when_these_hold_half_of_the_slots() {
     let mut queues = Queues::new(limits(4));
     for work in 0..3 {
-        queues.offer_fresh(&id("slow"), FREE, work, 1, false, 0).expect("room");
+        queues
+            .offer_fresh(&id("slow"), FREE, work, 1, false, 0)
+            .expect("room");
     }
     let slow = drain(&mut queues, 0);
     queues.sweep(2000);
-    let back = queues.offer_fresh(&id("slow"), FREE, 9, 1, false, 2000).expect_err("blocked");
+    let back = queues
+        .offer_fresh(&id("slow"), FREE, 9, 1, false, 2000)
+        .expect_err("blocked");
     assert_eq!(back, (9, HandOver::Slow));
-    queues.offer_fresh(&id("fast"), FREE, 5, 1, false, 2000).expect("room");
+    queues
+        .offer_fresh(&id("fast"), FREE, 5, 1, false, 2000)
+        .expect("room");
     assert_eq!(works(&drain(&mut queues, 2000)), [5]);
     for start in slow {
         queues.finish(&start.destination, start.token, Effect::None, 2100);
     }
     queues.sweep(2100);
-    queues.offer_fresh(&id("slow"), FREE, 10, 1, false, 2100).expect("free again");
+    queues
+        .offer_fresh(&id("slow"), FREE, 10, 1, false, 2100)
+        .expect("free again");
     assert_eq!(works(&drain(&mut queues, 2100)), [10]);
 }
 
 #[test]
 fn a_hold_sends_fresh_events_away_and_wakes_when_it_ends() {
     let mut queues = Queues::new(limits(4));
-    queues.offer_fresh(&id("a"), FREE, 0, 1, false, 0).expect("room");
+    queues
+        .offer_fresh(&id("a"), FREE, 0, 1, false, 0)
+        .expect("room");
     let first = drain(&mut queues, 0).remove(0);
-    queues.finish(&first.destination, first.token, Effect::Throttled { hold_until: 60_000 }, 10);
-    queues.offer_fresh(&id("a"), FREE, 1, 1, false, 20).expect("taken");
+    queues.finish(
+        &first.destination,
+        first.token,
+        Effect::Throttled { hold_until: 60_000 },
+        10,
+    );
+    queues
+        .offer_fresh(&id("a"), FREE, 1, 1, false, 20)
+        .expect("taken");
     match queues.next(20) {
         Next::HandOver(works, HandOver::Throttled) => assert_eq!(works, [1]),
         other => panic!("{other:?}"),
     }
-    assert!(queues.offer_backlog(&id("a"), FREE, 2, 30).is_err(), "the hold is the whole destination's");
+    assert!(
+        queues.offer_backlog(&id("a"), FREE, 2, 30).is_err(),
+        "the hold is the whole destination's"
+    );
     let wake = queues.next_timer().expect("a timer");
     assert!(wake >= 60_000, "{wake}");
     queues.wake(wake);
-    queues.offer_backlog(&id("a"), FREE, 2, wake).expect("room again");
+    queues
+        .offer_backlog(&id("a"), FREE, 2, wake)
+        .expect("room again");
     assert_eq!(works(&drain(&mut queues, wake)), [2]);
 }
 
 #[test]
 fn a_destination_that_is_not_enabled_starts_nothing() {
     let mut queues = Queues::new(limits(4));
-    let paused = Allowance { enabled: false, ..FREE };
-    let back = queues.offer_fresh(&id("a"), paused, 0, 1, false, 0).expect_err("paused");
+    let paused = Allowance {
+        enabled: false,
+        ..FREE
+    };
+    let back = queues
+        .offer_fresh(&id("a"), paused, 0, 1, false, 0)
+        .expect_err("paused");
     assert_eq!(back, (0, HandOver::Paused));
     assert!(queues.offer_backlog(&id("a"), paused, 1, 0).is_err());
 }
@@ -222,7 +312,9 @@ fn a_destination_that_is_not_enabled_starts_nothing() {
 fn nothing_is_kept_of_destinations_at_rest() {
     let mut queues = Queues::new(limits(4));
     for n in 0..100 {
-        queues.offer_fresh(&id(&format!("d{n}")), FREE, n, 1, false, 0).expect("room");
+        queues
+            .offer_fresh(&id(&format!("d{n}")), FREE, n, 1, false, 0)
+            .expect("room");
         for start in drain(&mut queues, 0) {
             queues.finish(&start.destination, start.token, Effect::None, 1);
         }

@@ -71,7 +71,7 @@ impl RateLimit {
     }
 
     /// Changes the configured rate, when the document or the instance's share changed. What the receiver asked for stays
-    /// in force, and the bucket is not filled up.
+    /// in force, and the bucket is not filled up; only what was unlimited starts with a full one.
     pub fn set_rate(&mut self, rate: Option<f64>) {
         let was_unlimited = self.rate().is_none();
         self.configured = rate
@@ -144,6 +144,21 @@ impl RateLimit {
         let now_ms = self.advance(now_ms);
         let until_ms = until_ms.min(now_ms.saturating_add(DAY_MS));
         self.hold_until_ms = self.hold_until_ms.max(until_ms);
+    }
+
+    /// Until when nothing is let through, if that is later than `now_ms`.
+    pub fn held_until(&mut self, now_ms: i64) -> Option<i64> {
+        let now_ms = self.advance(now_ms);
+        (self.hold_until_ms > now_ms).then_some(self.hold_until_ms)
+    }
+
+    /// Whether it would not be told from a new one: nothing is held or lowered, the bucket is full.
+    pub fn is_at_rest(&mut self, now_ms: i64) -> bool {
+        let now_ms = self.advance(now_ms);
+        let full = self
+            .rate()
+            .is_none_or(|rate| self.tokens + ROUNDING >= burst(rate));
+        full && self.lowered.is_none() && self.hold_until_ms <= now_ms
     }
 
     /// Attempts a second as of the last call; `None`: unlimited.
@@ -661,5 +676,21 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn a_limit_at_rest_is_as_a_new_one() {
+        let mut limit = RateLimit::new(Some(2.0));
+        assert!(limit.is_at_rest(0));
+        limit.try_take(0).expect("a full bucket");
+        assert!(!limit.is_at_rest(0));
+        assert!(limit.is_at_rest(1000));
+        limit.hold_until(5000, 1000);
+        assert_eq!(limit.held_until(1000), Some(5000));
+        assert!(!limit.is_at_rest(4999));
+        assert_eq!(limit.held_until(5000), None);
+        assert!(limit.is_at_rest(5000));
+        limit.throttled(6000);
+        assert!(!limit.is_at_rest(7000), "its rate is lowered");
     }
 }

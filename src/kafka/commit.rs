@@ -42,18 +42,26 @@ impl Assigned {
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<TopicPartition, Arc<Partition>>> {
-        self.partitions.lock().unwrap_or_else(PoisonError::into_inner)
+        self.partitions
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Adds a partition; one of an older assignment is forgotten.
     pub fn add(&self, partition: Arc<Partition>) {
-        self.lock().insert((Arc::clone(partition.topic()), partition.number()), partition);
+        self.lock().insert(
+            (Arc::clone(partition.topic()), partition.number()),
+            partition,
+        );
     }
 
     /// Takes partitions away.
     pub fn remove(&self, partitions: &[TopicPartition]) -> Vec<Arc<Partition>> {
         let mut assigned = self.lock();
-        partitions.iter().filter_map(|key| assigned.remove(key)).collect()
+        partitions
+            .iter()
+            .filter_map(|key| assigned.remove(key))
+            .collect()
     }
 
     /// One of them.
@@ -85,12 +93,19 @@ impl Assigned {
         partitions
             .iter()
             .map(|(topic, number)| {
-                let Some(element) = found.find_partition(topic, *number) else { return Ok(None) };
+                let Some(element) = found.find_partition(topic, *number) else {
+                    return Ok(None);
+                };
                 element.error()?;
                 Ok(match element.offset() {
                     Offset::Offset(position) => Some(Committed {
                         position,
-                        finished: commit_metadata::decode(element.metadata(), &self.cluster_id, topic, position),
+                        finished: commit_metadata::decode(
+                            element.metadata(),
+                            &self.cluster_id,
+                            topic,
+                            position,
+                        ),
                     }),
                     _ => None,
                 })

@@ -81,8 +81,11 @@ impl ConsumerContext for Context {
         event: RDKafkaRespErr,
         list: &mut TopicPartitionList,
     ) {
-        let partitions: Vec<TopicPartition> =
-            list.elements().iter().map(|e| (Arc::from(e.topic()), e.partition())).collect();
+        let partitions: Vec<TopicPartition> = list
+            .elements()
+            .iter()
+            .map(|e| (Arc::from(e.topic()), e.partition()))
+            .collect();
         let cooperative = matches!(base.rebalance_protocol(), RebalanceProtocol::Cooperative);
         let result = if event == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
             self.assign(base, list, &partitions, cooperative)
@@ -90,7 +93,11 @@ impl ConsumerContext for Context {
             if let Some(assignments) = self.assignments.get() {
                 assignments.revoked(base, &partitions, base.assignment_lost());
             }
-            if cooperative { base.incremental_unassign(list) } else { base.unassign() }
+            if cooperative {
+                base.incremental_unassign(list)
+            } else {
+                base.unassign()
+            }
         };
         if let Err(error) = result {
             tracing::error!(error = %error, "the assignment could not be changed; partitions stand still until the next rebalance");
@@ -110,8 +117,10 @@ impl Context {
         partitions: &[TopicPartition],
         cooperative: bool,
     ) -> KafkaResult<()> {
-        let queues: Vec<Arc<Queue>> =
-            partitions.iter().filter_map(|(topic, number)| self.split(topic, *number)).collect();
+        let queues: Vec<Arc<Queue>> = partitions
+            .iter()
+            .filter_map(|(topic, number)| self.split(topic, *number))
+            .collect();
         if let Some(assignments) = self.assignments.get() {
             let offsets = loop {
                 match assignments.assigned(base, partitions) {
@@ -198,7 +207,10 @@ impl Queue {
 
     /// Waits until a record may have arrived. Cancel safe. Wakes twice a second in any case: a wake-up can be lost.
     pub async fn ready(&self) {
-        if tokio::time::timeout(Duration::from_millis(500), self.nonempty.notified()).await.is_err() {
+        if tokio::time::timeout(Duration::from_millis(500), self.nonempty.notified())
+            .await
+            .is_err()
+        {
             // The caller looks into the queue again.
         }
     }
@@ -234,14 +246,21 @@ impl SplitConsumer {
             stopping: AtomicBool::new(false),
         };
         let inner: Arc<BaseConsumer<Context>> = Arc::new(config.create_with_context(context)?);
-        if inner.context().consumer.set(Arc::downgrade(&inner)).is_err() {
+        if inner
+            .context()
+            .consumer
+            .set(Arc::downgrade(&inner))
+            .is_err()
+        {
             unreachable!("a new context has no consumer yet");
         }
         let polled = Arc::clone(&inner);
         let thread = std::thread::Builder::new()
             .name(format!("poll-{name}"))
             .spawn(move || poll(name, &polled))
-            .map_err(|error| KafkaError::ClientCreation(format!("the polling thread does not start: {error}")))?;
+            .map_err(|error| {
+                KafkaError::ClientCreation(format!("the polling thread does not start: {error}"))
+            })?;
         Ok(Self {
             inner,
             thread: Mutex::new(Some(thread)),
@@ -253,7 +272,13 @@ impl SplitConsumer {
     /// # Errors
     /// If librdkafka refuses the subscription.
     pub fn subscribe(&self, topics: &[&str], assignments: impl Assignments) -> KafkaResult<()> {
-        if self.inner.context().assignments.set(Box::new(assignments)).is_err() {
+        if self
+            .inner
+            .context()
+            .assignments
+            .set(Box::new(assignments))
+            .is_err()
+        {
             return Err(KafkaError::Subscription("subscribed already".to_owned()));
         }
         self.inner.subscribe(topics)
@@ -264,11 +289,9 @@ impl SplitConsumer {
     /// # Errors
     /// If librdkafka refuses.
     pub fn assign(&self, topic: &Arc<str>, number: i32, offset: Offset) -> KafkaResult<Arc<Queue>> {
-        let queue = self
-            .inner
-            .context()
-            .split(topic, number)
-            .ok_or_else(|| KafkaError::Subscription(format!("partition {topic}/{number} has no queue")))?;
+        let queue = self.inner.context().split(topic, number).ok_or_else(|| {
+            KafkaError::Subscription(format!("partition {topic}/{number} has no queue"))
+        })?;
         let mut list = TopicPartitionList::new();
         list.add_partition_offset(topic, number, offset)?;
         self.inner.incremental_assign(&list)?;
@@ -302,7 +325,11 @@ impl SplitConsumer {
     /// Leaves the group: revokes everything (which waits as [`Assignments::revoked`] does) and closes. Blocks.
     pub fn close(&self) {
         self.inner.context().stopping.store(true, Ordering::Release);
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let thread = self
+            .thread
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         if let Some(thread) = thread
             && thread.join().is_err()
         {
@@ -324,7 +351,11 @@ fn poll(name: &str, consumer: &Arc<BaseConsumer<Context>>) {
                 return;
             }
         }
-        match consumer.poll(Duration::from_millis(if closing.is_some() { 10 } else { 100 })) {
+        match consumer.poll(Duration::from_millis(if closing.is_some() {
+            10
+        } else {
+            100
+        })) {
             None => {}
             Some(Ok(message)) => {
                 use rdkafka::Message;

@@ -72,7 +72,13 @@ mod tests {
         let topic = names.dedicated_retry(&id, 0xab);
         assert_eq!(&*topic, "ph.retry.acme.Orders_1.000000ab");
         assert_eq!(names.destination_of(&topic), Some(id));
-        for other in ["ph.retry", "ph.retry.a.b", "ph.retry.a.b.xyz", "ph.retry.a.b.0000000g", "ph.retry.A.b.00000000"] {
+        for other in [
+            "ph.retry",
+            "ph.retry.a.b",
+            "ph.retry.a.b.xyz",
+            "ph.retry.a.b.0000000g",
+            "ph.retry.A.b.00000000",
+        ] {
             assert_eq!(names.destination_of(other), None, "{other}");
         }
     }

@@ -31,7 +31,11 @@ impl DedicatedTopics {
     /// The destination's own topic.
     #[must_use]
     pub fn get(&self, destination: &DestinationId) -> Option<Arc<str>> {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).get(destination).cloned()
+        self.0
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .get(destination)
+            .cloned()
     }
 
     /// Notes an announcement, or with `None` its end.
@@ -46,7 +50,10 @@ impl DedicatedTopics {
     /// Forgets a topic that did not take a record; until it is announced again, the shared one is used.
     fn distrust(&self, destination: &DestinationId, topic: &str) {
         let mut topics = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        if topics.get(destination).is_some_and(|known| &**known == topic) {
+        if topics
+            .get(destination)
+            .is_some_and(|known| &**known == topic)
+        {
             topics.remove(destination);
         }
     }
@@ -55,7 +62,10 @@ impl DedicatedTopics {
     #[must_use]
     pub fn all(&self) -> Vec<(DestinationId, Arc<str>)> {
         let topics = self.0.read().unwrap_or_else(PoisonError::into_inner);
-        topics.iter().map(|(id, topic)| (id.clone(), Arc::clone(topic))).collect()
+        topics
+            .iter()
+            .map(|(id, topic)| (id.clone(), Arc::clone(topic)))
+            .collect()
     }
 
     /// How many there are.
@@ -104,7 +114,10 @@ pub struct Outbox {
 impl Outbox {
     /// Writes through these producers; `runtime` runs what is written again after a refusal.
     #[must_use]
-    #[expect(clippy::too_many_arguments, reason = "called once, with parts that have nothing else in common")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "called once, with parts that have nothing else in common"
+    )]
     pub fn new(
         events: Producer,
         attempts: Producer,
@@ -147,7 +160,8 @@ impl Outbox {
 
     /// Queues a delivery behind the longest tier that is not longer than `wait`.
     pub async fn retry(self: &Arc<Self>, delivery: &Delivery, wait: Duration, settle: Settle) {
-        self.to_tier(delivery, self.tiers.tier_for_wait(wait), settle).await;
+        self.to_tier(delivery, self.tiers.tier_for_wait(wait), settle)
+            .await;
     }
 
     /// Queues a delivery in a tier of its choice; 0 is the backlog.
@@ -157,7 +171,13 @@ impl Outbox {
             Some(topic) => Place::Dedicated { topic, tier },
             None => Place::Shared { tier },
         };
-        self.put(place, retry::encode(delivery), Some(delivery.destination.clone()), settle).await;
+        self.put(
+            place,
+            retry::encode(delivery),
+            Some(delivery.destination.clone()),
+            settle,
+        )
+        .await;
     }
 
     /// Gives a delivery up.
@@ -179,7 +199,13 @@ impl Outbox {
             "delivery given up"
         );
         let record = dead_letter::encode(delivery, reason, detail);
-        self.put(Place::DeadLetter { lane }, record, Some(delivery.destination.clone()), settle).await;
+        self.put(
+            Place::DeadLetter { lane },
+            record,
+            Some(delivery.destination.clone()),
+            settle,
+        )
+        .await;
     }
 
     /// Gives a source record up whose metadata cannot be told.
@@ -199,20 +225,28 @@ impl Outbox {
             detail,
             "event given up"
         );
-        let lane = u32::try_from(record.offset.rem_euclid(i64::from(self.lanes.max(1)))).unwrap_or(0);
+        let lane =
+            u32::try_from(record.offset.rem_euclid(i64::from(self.lanes.max(1)))).unwrap_or(0);
         let record = dead_letter::encode_record(record, reason, detail);
-        self.put(Place::DeadLetter { lane }, record, None, settle).await;
+        self.put(Place::DeadLetter { lane }, record, None, settle)
+            .await;
     }
 
     /// Writes the record of an attempt.
-    pub async fn attempt(self: &Arc<Self>, destination: &DestinationId, value: Vec<u8>, settle: Settle) {
+    pub async fn attempt(
+        self: &Arc<Self>,
+        destination: &DestinationId,
+        value: Vec<u8>,
+        settle: Settle,
+    ) {
         let record = NewRecord {
             key: Some(destination.as_str().to_owned().into()),
             value: Some(value.into()),
             headers: Vec::new(),
         };
         let lane = self.lane(destination);
-        self.put(Place::Attempts { lane }, record, None, settle).await;
+        self.put(Place::Attempts { lane }, record, None, settle)
+            .await;
     }
 
     /// Writes a record of the topic `dedicated` and waits until it is acknowledged.
@@ -220,7 +254,9 @@ impl Outbox {
     /// # Errors
     /// What the broker answered.
     pub async fn announce(&self, record: &NewRecord) -> Result<(), KafkaError> {
-        self.events.write_acked(&self.names.dedicated, 0, record).await
+        self.events
+            .write_acked(&self.names.dedicated, 0, record)
+            .await
     }
 
     async fn put(
@@ -237,10 +273,16 @@ impl Outbox {
                 let partition = shared_partition(*tier, lane, self.lanes);
                 (&self.events, Arc::clone(&self.names.retry), partition)
             }
-            Place::DeadLetter { lane } | Place::BareDeadLetter { lane } => {
-                (&self.events, Arc::clone(&self.names.dead_letter), number(*lane))
-            }
-            Place::Attempts { lane } => (&self.attempts, Arc::clone(&self.names.attempts), number(*lane)),
+            Place::DeadLetter { lane } | Place::BareDeadLetter { lane } => (
+                &self.events,
+                Arc::clone(&self.names.dead_letter),
+                number(*lane),
+            ),
+            Place::Attempts { lane } => (
+                &self.attempts,
+                Arc::clone(&self.names.attempts),
+                number(*lane),
+            ),
         };
         let again = (Arc::clone(self), record.clone(), place);
         let on_ack = Box::new(move |answer: Result<(), KafkaError>| match answer {
@@ -291,17 +333,31 @@ impl Outbox {
                 (Place::Dedicated { topic, tier }, Some(destination)) if !too_large => {
                     tracing::info!(destination.id = %destination, kafka.topic = %topic, error = %error, "the destination's own retry topic took no record; using the shared one");
                     self.dedicated.distrust(&destination, &topic);
-                    self.put(Place::Shared { tier }, record, Some(destination), settle).await;
+                    self.put(Place::Shared { tier }, record, Some(destination), settle)
+                        .await;
                 }
-                (Place::Dedicated { .. } | Place::Shared { .. }, Some(destination)) if too_large => {
-                    self.metrics.dispatch.dead_letters.get(DeadLetterReason::TooLarge).inc();
+                (Place::Dedicated { .. } | Place::Shared { .. }, Some(destination))
+                    if too_large =>
+                {
+                    self.metrics
+                        .dispatch
+                        .dead_letters
+                        .get(DeadLetterReason::TooLarge)
+                        .inc();
                     let lane = self.lane(&destination);
                     let letter = dead_letter::without_value(self.too_large(record));
-                    self.put(Place::BareDeadLetter { lane }, letter, Some(destination), settle).await;
+                    self.put(
+                        Place::BareDeadLetter { lane },
+                        letter,
+                        Some(destination),
+                        settle,
+                    )
+                    .await;
                 }
                 (Place::DeadLetter { lane }, destination) if too_large => {
                     let record = dead_letter::without_value(record);
-                    self.put(Place::BareDeadLetter { lane }, record, destination, settle).await;
+                    self.put(Place::BareDeadLetter { lane }, record, destination, settle)
+                        .await;
                 }
                 (place, destination) => {
                     tracing::error!(place = ?place, error = %error, "kafka does not take a record; trying again in 1 s");

@@ -64,7 +64,10 @@ impl Memory {
                 return;
             }
             // Bounded, since the permit is lost when the last use ends between the check and the wait.
-            if tokio::time::timeout(std::time::Duration::from_millis(100), freed).await.is_err() {
+            if tokio::time::timeout(std::time::Duration::from_millis(100), freed)
+                .await
+                .is_err()
+            {
                 continue;
             }
         }
@@ -180,7 +183,9 @@ impl Partition {
             };
             if full {
                 room.await;
-            } else if self.memory.used() >= self.memory.limit() && self.live.load(Ordering::Acquire) > 0 {
+            } else if self.memory.used() >= self.memory.limit()
+                && self.live.load(Ordering::Acquire) > 0
+            {
                 tokio::select! {
                     () = room => {}
                     () = self.memory.wait() => {}
@@ -258,7 +263,10 @@ impl Partition {
             let position = ledger.position()?;
             (position, encode(position, &ledger))
         };
-        let mut committed = self.committed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut committed = self
+            .committed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if !even_unchanged && committed.as_ref() == Some(&next) {
             return None;
         }
@@ -268,7 +276,10 @@ impl Partition {
 
     /// Makes the next [`Partition::to_commit`] return the position again, after a commit failed.
     pub fn commit_again(&self) {
-        *self.committed.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        *self
+            .committed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = None;
         self.changed.store(true, Ordering::Release);
     }
 }
@@ -319,7 +330,9 @@ impl Settle {
     /// Whether the assignment that it belongs to ended: work on it need not begin any more.
     #[must_use]
     pub fn is_revoked(&self) -> bool {
-        self.ticket.as_ref().is_some_and(|ticket| ticket.partition.is_revoked())
+        self.ticket
+            .as_ref()
+            .is_some_and(|ticket| ticket.partition.is_revoked())
     }
 }
 
@@ -337,7 +350,13 @@ mod tests {
 
     fn partition(events: usize) -> Arc<Partition> {
         let bounds = Bounds { events, span: 100 };
-        Partition::new("t".into(), 0, OffsetLedger::new([]), bounds, Memory::new(1000))
+        Partition::new(
+            "t".into(),
+            0,
+            OffsetLedger::new([]),
+            bounds,
+            Memory::new(1000),
+        )
     }
 
     #[test]

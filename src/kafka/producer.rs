@@ -81,7 +81,10 @@ impl Producer {
     /// Why this producer can never write again, if so: the process has to be restarted.
     #[must_use]
     pub fn fatal_error(&self) -> Option<String> {
-        self.inner.client().fatal_error().map(|(code, reason)| format!("{code}: {reason}"))
+        self.inner
+            .client()
+            .fatal_error()
+            .map(|(code, reason)| format!("{code}: {reason}"))
     }
 
     /// Enqueues a record and returns as soon as there is room for it; `on_ack` is called with the broker's answer, or
@@ -94,7 +97,9 @@ impl Producer {
         loop {
             match self.enqueue(topic, partition, record, on_ack) {
                 Ok(()) => return,
-                Err((error, back)) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull) => {
+                Err((error, back))
+                    if error.rdkafka_error_code() == Some(RDKafkaErrorCode::QueueFull) =>
+                {
                     on_ack = back;
                     tokio::time::sleep(Duration::from_millis(5)).await;
                 }
@@ -107,7 +112,12 @@ impl Producer {
     ///
     /// # Errors
     /// What the broker answered.
-    pub async fn write_acked(&self, topic: &str, partition: i32, record: &NewRecord) -> Result<(), KafkaError> {
+    pub async fn write_acked(
+        &self,
+        topic: &str,
+        partition: i32,
+        record: &NewRecord,
+    ) -> Result<(), KafkaError> {
         let (told, answer) = oneshot::channel();
         let on_ack = Box::new(move |result| {
             // Who asked may have given up meanwhile.
@@ -126,7 +136,8 @@ impl Producer {
         record: &NewRecord,
         on_ack: Box<OnAck>,
     ) -> Result<(), (KafkaError, Box<OnAck>)> {
-        let mut new = BaseRecord::<[u8], [u8], _>::with_opaque_to(topic, on_ack).partition(partition);
+        let mut new =
+            BaseRecord::<[u8], [u8], _>::with_opaque_to(topic, on_ack).partition(partition);
         if let Some(key) = &record.key {
             new = new.key(key);
         }
@@ -135,14 +146,21 @@ impl Producer {
         }
         if !record.headers.is_empty() {
             let headers = OwnedHeaders::new_with_capacity(record.headers.len());
-            new = new.headers(record.headers.iter().fold(headers, |headers, (name, value)| {
-                headers.insert(Header {
-                    key: name,
-                    value: value.as_deref(),
-                })
-            }));
+            new = new.headers(
+                record
+                    .headers
+                    .iter()
+                    .fold(headers, |headers, (name, value)| {
+                        headers.insert(Header {
+                            key: name,
+                            value: value.as_deref(),
+                        })
+                    }),
+            );
         }
-        self.inner.send(new).map_err(|(error, record)| (error, record.delivery_opaque))
+        self.inner
+            .send(new)
+            .map_err(|(error, record)| (error, record.delivery_opaque))
     }
 
     /// Waits until everything enqueued is acknowledged, at shutdown. Blocks.

@@ -30,7 +30,10 @@ pub fn copy(message: &BorrowedMessage<'_>, topic: &Arc<str>) -> RawRecord {
     }
 }
 
-#[expect(unsafe_code, reason = "the safe iterator panics on header names that are not UTF-8")]
+#[expect(
+    unsafe_code,
+    reason = "the safe iterator panics on header names that are not UTF-8"
+)]
 fn headers(message: &BorrowedMessage<'_>) -> Headers {
     let mut list = std::ptr::null_mut();
     // SAFETY: the message pointer is valid while `message` is borrowed.
@@ -47,7 +50,13 @@ fn headers(message: &BorrowedMessage<'_>) -> Headers {
         let mut length = 0;
         // SAFETY: `list` is valid, the out-pointers are live locals.
         let found = unsafe {
-            native::rd_kafka_header_get_all(list, index, &raw mut name, &raw mut value, &raw mut length)
+            native::rd_kafka_header_get_all(
+                list,
+                index,
+                &raw mut name,
+                &raw mut value,
+                &raw mut length,
+            )
         };
         if found != native::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_NO_ERROR || name.is_null() {
             break;
@@ -56,8 +65,9 @@ fn headers(message: &BorrowedMessage<'_>) -> Headers {
         let (name, value) = unsafe {
             (
                 CStr::from_ptr(name).to_string_lossy(),
-                (!value.is_null())
-                    .then(|| Bytes::copy_from_slice(std::slice::from_raw_parts(value.cast::<u8>(), length))),
+                (!value.is_null()).then(|| {
+                    Bytes::copy_from_slice(std::slice::from_raw_parts(value.cast::<u8>(), length))
+                }),
             )
         };
         headers.push((name.into(), value));

@@ -20,8 +20,7 @@ mod verify;
 pub use admin::{Cluster, Made, MockCreate, TopicAdmin};
 pub use table::{
     DEFAULT_MAX_MESSAGE_BYTES, Fit, Names, Need, Rule, TopicSpec, dedicated_destination,
-    dedicated_name, dedicated_prefix, dedicated_spec, largest_max_age, retry_retention_ms, specs,
-    with_room,
+    dedicated_name, dedicated_prefix, dedicated_spec, specs, with_room,
 };
 pub use verify::{Configs, Replication, Shape, verify};
 

@@ -47,7 +47,9 @@ impl Default for State {
 pub(super) fn note(shared: &Shared, delivery: &Delivery) {
     if delivery.progress.attempts > 0 {
         let half = shared.parts.settings.retry.dedicated_topics / 2;
-        if shared.parts.dedicated.len() < half && shared.parts.dedicated.get(&delivery.destination).is_none() {
+        if shared.parts.dedicated.len() < half
+            && shared.parts.dedicated.get(&delivery.destination).is_none()
+        {
             lock(&shared.pressure).insert(delivery.destination.clone(), CROWD);
             shared.reconcile.notify_one();
         }
@@ -68,8 +70,11 @@ pub(super) fn want(shared: &Shared, destination: &DestinationId) {
 pub(super) async fn make(shared: &Arc<Shared>) {
     let wanted: Vec<DestinationId> = {
         let mut pressure = lock(&shared.pressure);
-        let wanted: Vec<_> =
-            pressure.iter().filter(|(_, count)| **count >= CROWD).map(|(id, _)| id.clone()).collect();
+        let wanted: Vec<_> = pressure
+            .iter()
+            .filter(|(_, count)| **count >= CROWD)
+            .map(|(id, _)| id.clone())
+            .collect();
         for id in &wanted {
             pressure.remove(id);
         }
@@ -78,9 +83,9 @@ pub(super) async fn make(shared: &Arc<Shared>) {
     for id in wanted {
         let lane = shared.parts.outbox.lane(&id);
         let known = shared.parts.dedicated.get(&id).is_some()
-            || lock(&shared.readings).values().any(|reading| {
-                reading.destination.as_ref() == Some(&id) && !reading.state.retired
-            });
+            || lock(&shared.readings)
+                .values()
+                .any(|reading| reading.destination.as_ref() == Some(&id) && !reading.state.retired);
         let room = shared.parts.dedicated.len() < shared.parts.settings.retry.dedicated_topics;
         if known || !room || !shared.owns(lane) || shared.parts.catalog.current(&id).is_none() {
             continue;
@@ -96,19 +101,27 @@ async fn make_one(shared: &Arc<Shared>, id: &DestinationId, lane: u32) -> anyhow
     let parts = &shared.parts;
     topics::create_retry_topic(&topic, &parts.settings, &parts.topics, &parts.admin).await?;
     let (reading, name, destination) = (Arc::clone(shared), Arc::clone(&topic), id.clone());
-    tokio::task::spawn_blocking(move || reading.read(&name, lane, Some(destination), true)).await??;
+    tokio::task::spawn_blocking(move || reading.read(&name, lane, Some(destination), true))
+        .await??;
     if !shared.owns(lane) {
         // The next owner finds the topic by its name and deletes it.
         return Ok(());
     }
     announce(shared, id, Some(&topic)).await?;
-    shared.parts.dedicated.set(id.clone(), Some(Arc::clone(&topic)));
+    shared
+        .parts
+        .dedicated
+        .set(id.clone(), Some(Arc::clone(&topic)));
     tracing::info!(destination.id = %id, kafka.topic = %topic, "the destination has a retry topic of its own");
     Ok(())
 }
 
 async fn announce(shared: &Shared, id: &DestinationId, topic: Option<&str>) -> anyhow::Result<()> {
-    shared.parts.outbox.announce(&dedicated::encode(id, topic)).await?;
+    shared
+        .parts
+        .outbox
+        .announce(&dedicated::encode(id, topic))
+        .await?;
     Ok(())
 }
 
@@ -133,16 +146,23 @@ async fn start(shared: &Arc<Shared>, topic: &Arc<str>, lane: u32, id: Destinatio
                 stop(shared, topic, lane).await;
             }
         }
-        Ok(Err(error)) => tracing::warn!(kafka.topic = %topic, error = %error, "a retry topic cannot be read yet"),
+        Ok(Err(error)) => {
+            tracing::warn!(kafka.topic = %topic, error = %error, "a retry topic cannot be read yet")
+        }
         Err(error) => tracing::error!(error = %error, "starting to read a retry topic panicked"),
     }
 }
 
 async fn stop(shared: &Arc<Shared>, topic: &Arc<str>, lane: u32) {
-    let Some(reading) = lock(&shared.readings).remove(&(Arc::clone(topic), lane)) else { return };
+    let Some(reading) = lock(&shared.readings).remove(&(Arc::clone(topic), lane)) else {
+        return;
+    };
     let stopping = Arc::clone(shared);
     let limit = shared.parts.settings.ledger.revoke_timeout.0;
-    if tokio::task::spawn_blocking(move || stopping.stop(vec![reading], limit)).await.is_err() {
+    if tokio::task::spawn_blocking(move || stopping.stop(vec![reading], limit))
+        .await
+        .is_err()
+    {
         tracing::error!("stopping to read a retry topic panicked");
     }
 }
@@ -150,41 +170,68 @@ async fn stop(shared: &Arc<Shared>, topic: &Arc<str>, lane: u32) {
 /// Finds topics that nobody announces, retires drained ones, deletes retired ones.
 pub(super) async fn look_after(shared: &Arc<Shared>) {
     find_unannounced(shared).await;
-    let announced: HashSet<Arc<str>> = shared.parts.dedicated.all().into_iter().map(|(_, topic)| topic).collect();
+    let announced: HashSet<Arc<str>> = shared
+        .parts
+        .dedicated
+        .all()
+        .into_iter()
+        .map(|(_, topic)| topic)
+        .collect();
     let topics: Vec<(Arc<str>, u32, DestinationId)> = lock(&shared.readings)
         .iter()
-        .filter_map(|((topic, lane), reading)| Some((Arc::clone(topic), *lane, reading.destination.clone()?)))
+        .filter_map(|((topic, lane), reading)| {
+            Some((Arc::clone(topic), *lane, reading.destination.clone()?))
+        })
         .collect();
     for (topic, lane, id) in topics {
-        let Some((drained, quiet)) = use_of(shared, &topic, lane, announced.contains(&topic)).await else { continue };
+        let Some((drained, quiet)) = use_of(shared, &topic, lane, announced.contains(&topic)).await
+        else {
+            continue;
+        };
         let settings = &shared.parts.settings.retry;
         if announced.contains(&topic) {
             if drained && quiet >= settings.retire_after.0 {
                 tracing::info!(destination.id = %id, kafka.topic = %topic, "the retry topic is no longer needed and is retired");
                 match announce(shared, &id, None).await {
                     Ok(()) => shared.parts.dedicated.set(id, None),
-                    Err(error) => tracing::warn!(error = %format!("{error:#}"), "a retry topic could not be retired"),
+                    Err(error) => {
+                        tracing::warn!(error = %format!("{error:#}"), "a retry topic could not be retired")
+                    }
                 }
             }
         } else if drained && quiet >= settings.delete_after.0 {
             stop(shared, &topic, lane).await;
             match shared.parts.admin.delete_topic(&topic).await {
                 Ok(()) => tracing::info!(kafka.topic = %topic, "retired retry topic deleted"),
-                Err(error) => tracing::warn!(kafka.topic = %topic, error = %error, "a retired retry topic could not be deleted"),
+                Err(error) => {
+                    tracing::warn!(kafka.topic = %topic, error = %error, "a retired retry topic could not be deleted")
+                }
             }
         }
     }
 }
 
 /// Whether everything in a topic is settled, and for how long nothing was appended.
-async fn use_of(shared: &Arc<Shared>, topic: &Arc<str>, lane: u32, announced: bool) -> Option<(bool, Duration)> {
+async fn use_of(
+    shared: &Arc<Shared>,
+    topic: &Arc<str>,
+    lane: u32,
+    announced: bool,
+) -> Option<(bool, Duration)> {
     let (looking, name) = (Arc::clone(shared), Arc::clone(topic));
     let (ends, drained) = tokio::task::spawn_blocking(move || {
-        let partitions = lock(&looking.readings).get(&(Arc::clone(&name), lane))?.partitions.clone();
+        let partitions = lock(&looking.readings)
+            .get(&(Arc::clone(&name), lane))?
+            .partitions
+            .clone();
         let (mut ends, mut drained) = (0, true);
         for (topic, number) in partitions {
             let limit = Duration::from_secs(5);
-            let (low, end) = looking.consumer.client().fetch_watermarks(&topic, number, limit).ok()?;
+            let (low, end) = looking
+                .consumer
+                .client()
+                .fetch_watermarks(&topic, number, limit)
+                .ok()?;
             ends += end;
             let position = looking.assigned.get(&topic, number)?.ledger().position();
             drained &= low == end || position == Some(end);
@@ -205,7 +252,12 @@ async fn use_of(shared: &Arc<Shared>, topic: &Arc<str>, lane: u32, announced: bo
 
 /// Reads topics of owned lanes that exist and that nobody announces.
 async fn find_unannounced(shared: &Arc<Shared>) {
-    let listed = match shared.parts.admin.list_topics(&format!("{}.", shared.parts.names.retry)).await {
+    let listed = match shared
+        .parts
+        .admin
+        .list_topics(&format!("{}.", shared.parts.names.retry))
+        .await
+    {
         Ok(listed) => listed.into_keys(),
         Err(error) => {
             tracing::debug!(error = %error, "retry topics could not be listed");
@@ -213,7 +265,9 @@ async fn find_unannounced(shared: &Arc<Shared>) {
         }
     };
     for name in listed {
-        let Some(id) = shared.parts.names.destination_of(&name) else { continue };
+        let Some(id) = shared.parts.names.destination_of(&name) else {
+            continue;
+        };
         let lane = shared.parts.outbox.lane(&id);
         let topic: Arc<str> = name.into();
         let known = lock(&shared.readings).contains_key(&(Arc::clone(&topic), lane));

@@ -74,7 +74,6 @@ impl std::fmt::Debug for Parts {
 
 /// The readers of one topic's partitions in one lane.
 struct Reading {
-    lane: u32,
     /// `None`: the shared topic.
     destination: Option<DestinationId>,
     partitions: Vec<TopicPartition>,
@@ -120,7 +119,11 @@ impl Retry {
     ///
     /// # Errors
     /// If librdkafka refuses the configuration.
-    pub fn new(parts: Parts, config: &ClientConfig, shutdown: watch::Receiver<bool>) -> KafkaResult<Self> {
+    pub fn new(
+        parts: Parts,
+        config: &ClientConfig,
+        shutdown: watch::Receiver<bool>,
+    ) -> KafkaResult<Self> {
         let group = &parts.settings.kafka.group;
         let mut records = config.clone();
         records
@@ -140,7 +143,9 @@ impl Retry {
         let consumer = Arc::new(SplitConsumer::new("retry", &records, {
             let told = Arc::clone(&told);
             move |result| {
-                if let (Err(error), Some(shared)) = (result, told.get().and_then(std::sync::Weak::upgrade)) {
+                if let (Err(error), Some(shared)) =
+                    (result, told.get().and_then(std::sync::Weak::upgrade))
+                {
                     tracing::debug!(error = %error, "retry positions were not committed; sending them again");
                     let commits = &shared.parts.metrics.ledgers.get(LedgerOwner::Retry).commits;
                     commits.get(CommitResult::Failed).inc();
@@ -163,9 +168,15 @@ impl Retry {
         if told.set(Arc::downgrade(&shared)).is_err() {
             unreachable!("set once");
         }
-        shared.parts.readiness.set("lanes", Err("no lanes are assigned yet"));
+        shared
+            .parts
+            .readiness
+            .set("lanes", Err("no lanes are assigned yet"));
         let lanes = Arc::new(SplitConsumer::new("lanes", &lanes, |_| {})?);
-        lanes.subscribe(&[&shared.parts.names.lanes], LaneAssignments(Arc::clone(&shared)))?;
+        lanes.subscribe(
+            &[&shared.parts.names.lanes],
+            LaneAssignments(Arc::clone(&shared)),
+        )?;
         Ok(Self { shared, lanes })
     }
 
@@ -182,7 +193,15 @@ impl Retry {
         let mut keep = every(Duration::from_secs(60));
         let mut reconcile = every(Duration::from_secs(1));
         let mut observe = every(Duration::from_secs(5));
-        let mut look_after = every(shared.parts.settings.retry.delete_after.0.clamp(Duration::from_millis(200), Duration::from_secs(60)));
+        let mut look_after = every(
+            shared
+                .parts
+                .settings
+                .retry
+                .delete_after
+                .0
+                .clamp(Duration::from_millis(200), Duration::from_secs(60)),
+        );
         loop {
             tokio::select! {
                 _ = shutdown.changed() => break,
@@ -211,7 +230,12 @@ impl Retry {
 impl Shared {
     fn commit(&self, even_unchanged: bool) {
         let partitions = self.assigned.all();
-        let sent = self.assigned.commit(self.consumer.client(), &partitions, even_unchanged, CommitMode::Async);
+        let sent = self.assigned.commit(
+            self.consumer.client(),
+            &partitions,
+            even_unchanged,
+            CommitMode::Async,
+        );
         if let Err(error) = sent {
             tracing::warn!(error = %error, "retry positions could not be sent");
         }
@@ -240,7 +264,8 @@ impl Shared {
         let committed = if from_start {
             vec![None; partitions.len()]
         } else {
-            self.assigned.committed(self.consumer.client(), &partitions)?
+            self.assigned
+                .committed(self.consumer.client(), &partitions)?
         };
         let bounds = Bounds {
             events: self.parts.settings.retry.waiting_per_partition * 2 + 1000,
@@ -248,18 +273,30 @@ impl Shared {
         };
         let mut tasks = Vec::new();
         for (tier, ((topic, number), committed)) in (0..).zip(partitions.iter().zip(committed)) {
-            let (start, finished) = committed.map_or((Offset::Beginning, Vec::new()), |committed| {
-                (Offset::Offset(committed.position), committed.finished)
-            });
+            let (start, finished) = committed
+                .map_or((Offset::Beginning, Vec::new()), |committed| {
+                    (Offset::Offset(committed.position), committed.finished)
+                });
             let ledger = OffsetLedger::new(finished);
-            let partition = Partition::new(Arc::clone(topic), *number, ledger, bounds, Arc::clone(&self.memory));
+            let partition = Partition::new(
+                Arc::clone(topic),
+                *number,
+                ledger,
+                bounds,
+                Arc::clone(&self.memory),
+            );
             self.assigned.add(Arc::clone(&partition));
             let queue: Arc<Queue> = self.consumer.assign(topic, *number, start)?;
-            let reader = reader::Reader::new(Arc::clone(self), queue, partition, tier, destination.is_some());
+            let reader = reader::Reader::new(
+                Arc::clone(self),
+                queue,
+                partition,
+                tier,
+                destination.is_some(),
+            );
             tasks.push(self.runtime.spawn(reader.run()));
         }
         let reading = Reading {
-            lane,
             destination,
             partitions,
             tasks,
@@ -271,8 +308,10 @@ impl Shared {
 
     /// Ends readings: stops them, waits for what is in flight, commits, unassigns. Blocks.
     fn stop(&self, readings: Vec<Reading>, limit: Duration) {
-        let keys: Vec<TopicPartition> =
-            readings.iter().flat_map(|reading| reading.partitions.iter().cloned()).collect();
+        let keys: Vec<TopicPartition> = readings
+            .iter()
+            .flat_map(|reading| reading.partitions.iter().cloned())
+            .collect();
         let partitions = self.assigned.remove(&keys);
         for partition in &partitions {
             partition.revoke();
@@ -289,11 +328,17 @@ impl Shared {
                 partition.drained().await;
             }
         };
-        let drained = self.runtime.block_on(async { tokio::time::timeout(limit, drained).await });
+        let drained = self
+            .runtime
+            .block_on(async { tokio::time::timeout(limit, drained).await });
         if drained.is_err() {
-            tracing::warn!("deliveries were still in flight when their lanes were given up; they may be repeated");
+            tracing::warn!(
+                "deliveries were still in flight when their lanes were given up; they may be repeated"
+            );
         }
-        let sent = self.assigned.commit(self.consumer.client(), &partitions, false, CommitMode::Sync);
+        let sent =
+            self.assigned
+                .commit(self.consumer.client(), &partitions, false, CommitMode::Sync);
         if let Err(error) = sent {
             tracing::warn!(error = %error, "retry positions could not be committed when lanes were given up");
         }
@@ -308,14 +353,21 @@ impl Shared {
 struct LaneAssignments(Arc<Shared>);
 
 impl Assignments for LaneAssignments {
-    fn assigned(&self, _: &BaseConsumer<Context>, partitions: &[TopicPartition]) -> KafkaResult<Vec<Offset>> {
+    fn assigned(
+        &self,
+        _: &BaseConsumer<Context>,
+        partitions: &[TopicPartition],
+    ) -> KafkaResult<Vec<Offset>> {
         // The topic holds no records; where to start does not matter.
         Ok(vec![Offset::End; partitions.len()])
     }
 
     fn started(&self, queues: Vec<Arc<Queue>>) {
         let shared = &self.0;
-        let lanes: Vec<u32> = queues.iter().filter_map(|queue| u32::try_from(queue.number()).ok()).collect();
+        let lanes: Vec<u32> = queues
+            .iter()
+            .filter_map(|queue| u32::try_from(queue.number()).ok())
+            .collect();
         lock(&shared.lanes).extend(&lanes);
         for lane in lanes {
             let topic = Arc::clone(&shared.parts.names.retry);
@@ -332,19 +384,30 @@ impl Assignments for LaneAssignments {
             }
         }
         let owned = lock(&shared.lanes).len();
-        shared.parts.metrics.retry.lanes_owned.set(i64::try_from(owned).unwrap_or(i64::MAX));
+        shared
+            .parts
+            .metrics
+            .retry
+            .lanes_owned
+            .set(i64::try_from(owned).unwrap_or(i64::MAX));
         tracing::info!(lanes = owned, "lanes owned");
         shared.parts.readiness.set("lanes", Ok(()));
     }
 
     fn revoked(&self, _: &BaseConsumer<Context>, partitions: &[TopicPartition], _lost: bool) {
         let shared = &self.0;
-        let lanes: HashSet<u32> =
-            partitions.iter().filter_map(|(_, number)| u32::try_from(*number).ok()).collect();
+        let lanes: HashSet<u32> = partitions
+            .iter()
+            .filter_map(|(_, number)| u32::try_from(*number).ok())
+            .collect();
         lock(&shared.lanes).retain(|lane| !lanes.contains(lane));
         let readings: Vec<Reading> = {
             let mut readings = lock(&shared.readings);
-            let keys: Vec<_> = readings.keys().filter(|(_, lane)| lanes.contains(lane)).cloned().collect();
+            let keys: Vec<_> = readings
+                .keys()
+                .filter(|(_, lane)| lanes.contains(lane))
+                .cloned()
+                .collect();
             keys.iter().filter_map(|key| readings.remove(key)).collect()
         };
         let settings = &shared.parts.settings;
@@ -355,7 +418,12 @@ impl Assignments for LaneAssignments {
         };
         shared.stop(readings, limit);
         let owned = lock(&shared.lanes).len();
-        shared.parts.metrics.retry.lanes_owned.set(i64::try_from(owned).unwrap_or(i64::MAX));
+        shared
+            .parts
+            .metrics
+            .retry
+            .lanes_owned
+            .set(i64::try_from(owned).unwrap_or(i64::MAX));
     }
 }
 
@@ -374,7 +442,10 @@ async fn observe_lag(shared: &Arc<Shared>) {
                 u32::try_from(number).unwrap_or(0)
             };
             let limit = Duration::from_secs(2);
-            let ends = shared.consumer.client().fetch_watermarks(partition.topic(), number, limit);
+            let ends = shared
+                .consumer
+                .client()
+                .fetch_watermarks(partition.topic(), number, limit);
             if let (Ok((low, end)), Some(lag)) = (ends, lags.get_mut(tier as usize)) {
                 let position = partition.ledger().position().unwrap_or(low);
                 *lag += (end - position).max(0);

@@ -91,8 +91,15 @@ impl Reader {
                 self.read();
             }
             let now = Instant::now();
-            if self.waiting.peek().is_some_and(|waiting| waiting.due <= now) {
-                if let Some(Waiting { delivery, settle, .. }) = self.waiting.pop() {
+            if self
+                .waiting
+                .peek()
+                .is_some_and(|waiting| waiting.due <= now)
+            {
+                if let Some(Waiting {
+                    delivery, settle, ..
+                }) = self.waiting.pop()
+                {
                     self.offer(delivery, settle).await;
                 }
             } else if self.head.as_ref().is_some_and(|(at, _, _)| *at <= now) {
@@ -112,10 +119,13 @@ impl Reader {
 
     /// Waits for the next time, the next record or the end of the assignment.
     async fn idle(&self, may_read: bool) {
-        let next = [self.waiting.peek().map(|waiting| waiting.due), self.head.as_ref().map(|(at, _, _)| *at)]
-            .into_iter()
-            .flatten()
-            .min();
+        let next = [
+            self.waiting.peek().map(|waiting| waiting.due),
+            self.head.as_ref().map(|(at, _, _)| *at),
+        ]
+        .into_iter()
+        .flatten()
+        .min();
         let partition = &self.partition;
         let time = async {
             match next {
@@ -146,15 +156,20 @@ impl Reader {
                 let record = record::copy(&message, self.queue.topic());
                 let bytes = message.payload_len() + message.key_len() + 1024;
                 let now_ms = self.shared.parts.clock.now_ms();
-                let Some(settle) = self.partition.begin(record.offset, bytes, now_ms) else { return };
+                let Some(settle) = self.partition.begin(record.offset, bytes, now_ms) else {
+                    return;
+                };
                 let delay = self.shared.parts.outbox.tiers().delay(self.tier);
                 // Measured once against the wall clock and never longer than the tier, so that a step of either clock
                 // cannot hold a record for ever.
-                let left = record.timestamp_ms + i64::try_from(delay.as_millis()).unwrap_or(i64::MAX) - now_ms;
+                let left = record.timestamp_ms
+                    + i64::try_from(delay.as_millis()).unwrap_or(i64::MAX)
+                    - now_ms;
                 let left = Duration::from_millis(u64::try_from(left).unwrap_or(0)).min(delay);
                 self.head = Some((Instant::now() + left, record, settle));
             }
-            Some(Err(error)) if error.rdkafka_error_code() == Some(RDKafkaErrorCode::PartitionEOF) => {}
+            Some(Err(error))
+                if error.rdkafka_error_code() == Some(RDKafkaErrorCode::PartitionEOF) => {}
             Some(Err(error)) => {
                 tracing::warn!(kafka.topic = %self.queue.topic(), kafka.partition = self.queue.number(), error = %error, "a retry topic cannot be read");
             }
@@ -168,7 +183,9 @@ impl Reader {
             Err(error) => {
                 let detail = format!("the record's header `ph` cannot be read: {error}");
                 let outbox = &self.shared.parts.outbox;
-                return outbox.dead_record(&record, DeadLetterReason::Malformed, &detail, settle).await;
+                return outbox
+                    .dead_record(&record, DeadLetterReason::Malformed, &detail, settle)
+                    .await;
             }
         };
         if !self.dedicated {
@@ -183,7 +200,12 @@ impl Reader {
         let short = memory.used() > memory.limit() / 2;
         let tiers = self.shared.parts.outbox.tiers();
         if short && tiers.tier_for_wait(missing) > 0 {
-            return self.shared.parts.outbox.retry(&delivery, missing, settle).await;
+            return self
+                .shared
+                .parts
+                .outbox
+                .retry(&delivery, missing, settle)
+                .await;
         }
         self.waiting.push(Waiting {
             due: Instant::now() + missing,
@@ -208,13 +230,31 @@ impl Reader {
         loop {
             let Some(prepared) = parts.catalog.current(&work.delivery.destination) else {
                 let detail = "the destination was deleted before this delivery";
-                parts.outbox.dead_letter(&work.delivery, DeadLetterReason::Deleted, detail, work.settle).await;
+                parts
+                    .outbox
+                    .dead_letter(
+                        &work.delivery,
+                        DeadLetterReason::Deleted,
+                        detail,
+                        work.settle,
+                    )
+                    .await;
                 return;
             };
             let policy = &prepared.destination.retry;
-            if prepared.destination.enabled && expired(policy, &work.delivery.progress, parts.clock.now_ms()) {
+            if prepared.destination.enabled
+                && expired(policy, &work.delivery.progress, parts.clock.now_ms())
+            {
                 let detail = format!("older than max_age ({})", policy.max_age);
-                parts.outbox.dead_letter(&work.delivery, DeadLetterReason::Expired, &detail, work.settle).await;
+                parts
+                    .outbox
+                    .dead_letter(
+                        &work.delivery,
+                        DeadLetterReason::Expired,
+                        &detail,
+                        work.settle,
+                    )
+                    .await;
                 return;
             }
             let (back, room) = match parts.dispatcher.submit_backlog(&prepared, work).await {
@@ -228,7 +268,10 @@ impl Reader {
                     Some(_) => 0,
                     None => parts.outbox.tiers().next_without_capacity(self.tier),
                 };
-                parts.outbox.to_tier(&work.delivery, tier, work.settle).await;
+                parts
+                    .outbox
+                    .to_tier(&work.delivery, tier, work.settle)
+                    .await;
                 return;
             }
             tokio::select! {

@@ -79,7 +79,9 @@ impl Shared {
         }
         let workers: Vec<JoinHandle<()>> = {
             let mut workers = self.workers.lock().unwrap_or_else(PoisonError::into_inner);
-            let keys = partitions.iter().map(|partition| (Arc::clone(partition.topic()), partition.number()));
+            let keys = partitions
+                .iter()
+                .map(|partition| (Arc::clone(partition.topic()), partition.number()));
             keys.filter_map(|key| workers.remove(&key)).collect()
         };
         let drained = async {
@@ -97,7 +99,10 @@ impl Shared {
         };
         if tokio::time::timeout(limit, drained).await.is_err() {
             let live: usize = partitions.iter().map(|partition| partition.live()).sum();
-            tracing::warn!(events = live, "still in flight when the reading of their partitions ended; they may be repeated");
+            tracing::warn!(
+                events = live,
+                "still in flight when the reading of their partitions ended; they may be repeated"
+            );
         }
     }
 
@@ -105,7 +110,12 @@ impl Shared {
     fn commit_for_good(&self, consumer: &SplitConsumer) {
         let until = std::time::Instant::now() + FINAL_COMMIT;
         loop {
-            let sent = self.assigned.commit(consumer.client(), &self.assigned.all(), false, CommitMode::Sync);
+            let sent = self.assigned.commit(
+                consumer.client(),
+                &self.assigned.all(),
+                false,
+                CommitMode::Sync,
+            );
             self.count_commit(sent.is_ok());
             match sent {
                 Ok(_) => return,
@@ -119,8 +129,18 @@ impl Shared {
     }
 
     fn count_commit(&self, committed: bool) {
-        let result = if committed { CommitResult::Committed } else { CommitResult::Failed };
-        self.parts.metrics.ledgers.get(LedgerOwner::Sources).commits.get(result).inc();
+        let result = if committed {
+            CommitResult::Committed
+        } else {
+            CommitResult::Failed
+        };
+        self.parts
+            .metrics
+            .ledgers
+            .get(LedgerOwner::Sources)
+            .commits
+            .get(result)
+            .inc();
     }
 }
 
@@ -176,9 +196,18 @@ impl Router {
         if shared.consumer.set(Arc::clone(&consumer)).is_err() {
             unreachable!("a new role has no consumer yet");
         }
-        let topics: Vec<String> = shared.parts.settings.sources.keys().map(|name| subscription(name)).collect();
+        let topics: Vec<String> = shared
+            .parts
+            .settings
+            .sources
+            .keys()
+            .map(|name| subscription(name))
+            .collect();
         let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
-        shared.parts.readiness.set("sources", Err("no partitions are assigned yet"));
+        shared
+            .parts
+            .readiness
+            .set("sources", Err("no partitions are assigned yet"));
         consumer.subscribe(&topics, RouterAssignments(Arc::clone(&shared)))?;
         Ok(Self { shared, consumer })
     }
@@ -206,7 +235,9 @@ impl Router {
         }
         // While still a member of the group, since a commit of one that leaves may be refused.
         let held = shared.assigned.all();
-        shared.finish(&held, shared.parts.settings.shutdown.timeout.0).await;
+        shared
+            .finish(&held, shared.parts.settings.shutdown.timeout.0)
+            .await;
         let consumer = Arc::clone(&self.consumer);
         let closed = tokio::task::spawn_blocking(move || {
             shared.commit_for_good(&consumer);
@@ -221,7 +252,10 @@ impl Router {
 /// The subscription for a source: its name, or a regular expression for a pattern.
 fn subscription(source: &str) -> String {
     if source.contains('*') {
-        let escaped: Vec<String> = source.split('*').map(|part| part.replace('.', "\\.")).collect();
+        let escaped: Vec<String> = source
+            .split('*')
+            .map(|part| part.replace('.', "\\."))
+            .collect();
         format!("^{}$", escaped.join(".*"))
     } else {
         source.to_owned()
@@ -242,8 +276,16 @@ async fn observe_lag(shared: &Arc<Shared>, consumer: &Arc<SplitConsumer>) {
                 (ledger.position(), ledger.oldest_unsettled_ms())
             };
             oldest = [oldest, at].into_iter().flatten().min();
-            let source = shared.parts.settings.source_of(partition.topic()).map(|(name, _)| name.to_owned());
-            let ends = consumer.client().fetch_watermarks(partition.topic(), partition.number(), Duration::from_secs(2));
+            let source = shared
+                .parts
+                .settings
+                .source_of(partition.topic())
+                .map(|(name, _)| name.to_owned());
+            let ends = consumer.client().fetch_watermarks(
+                partition.topic(),
+                partition.number(),
+                Duration::from_secs(2),
+            );
             if let (Some(source), Some(position), Ok((_, end))) = (source, position, ends) {
                 *lags.entry(source).or_default() += (end - position).max(0);
             }
@@ -254,9 +296,13 @@ async fn observe_lag(shared: &Arc<Shared>, consumer: &Arc<SplitConsumer>) {
         }
         let age = oldest.map_or(0, |at| shared.parts.clock.now_ms() - at);
         let ledgers = metrics.ledgers.get(LedgerOwner::Sources);
-        ledgers.unsettled.set(i64::try_from(unsettled).unwrap_or(i64::MAX));
+        ledgers
+            .unsettled
+            .set(i64::try_from(unsettled).unwrap_or(i64::MAX));
         ledgers.holes.set(i64::try_from(holes).unwrap_or(i64::MAX));
-        ledgers.oldest.set(Duration::from_millis(u64::try_from(age).unwrap_or(0)).as_secs_f64());
+        ledgers
+            .oldest
+            .set(Duration::from_millis(u64::try_from(age).unwrap_or(0)).as_secs_f64());
     });
     if looked.await.is_err() {
         tracing::error!("looking up lags panicked");
@@ -293,9 +339,14 @@ impl Assignments for RouterAssignments {
 
     fn started(&self, queues: Vec<Arc<Queue>>) {
         let shared = &self.0;
-        let mut workers = shared.workers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut workers = shared
+            .workers
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         for queue in queues {
-            let Some(partition) = shared.assigned.get(queue.topic(), queue.number()) else { continue };
+            let Some(partition) = shared.assigned.get(queue.topic(), queue.number()) else {
+                continue;
+            };
             let key = (Arc::clone(queue.topic()), queue.number());
             if let Some(worker) = worker::Worker::new(shared, queue, partition) {
                 workers.insert(key, shared.runtime.spawn(worker.run()));
@@ -312,7 +363,9 @@ impl Assignments for RouterAssignments {
         let limit = shared.parts.settings.ledger.revoke_timeout.0;
         shared.runtime.block_on(shared.finish(&taken, limit));
         if !lost {
-            let sent = shared.assigned.commit(consumer, &taken, false, CommitMode::Sync);
+            let sent = shared
+                .assigned
+                .commit(consumer, &taken, false, CommitMode::Sync);
             shared.count_commit(sent.is_ok());
             if let Err(error) = sent {
                 tracing::warn!(error = %error, "positions could not be committed when partitions were taken away");
@@ -328,17 +381,25 @@ impl RouterAssignments {
         let shared = &self.0;
         let held = shared.assigned.all();
         let topics: HashSet<&str> = held.iter().map(|partition| &**partition.topic()).collect();
-        let Some(consumer) = shared.consumer.get() else { return };
+        let Some(consumer) = shared.consumer.get() else {
+            return;
+        };
         let in_all: usize = topics
             .iter()
             .filter_map(|topic| {
-                let found = consumer.client().fetch_metadata(Some(topic), Duration::from_secs(2)).ok()?;
+                let found = consumer
+                    .client()
+                    .fetch_metadata(Some(topic), Duration::from_secs(2))
+                    .ok()?;
                 Some(found.topics().first()?.partitions().len())
             })
             .sum();
         if in_all > 0 {
             #[expect(clippy::cast_precision_loss, reason = "counts of partitions are small")]
-            shared.parts.dispatcher.set_share(held.len() as f64 / in_all as f64);
+            shared
+                .parts
+                .dispatcher
+                .set_share(held.len() as f64 / in_all as f64);
         }
     }
 }

@@ -40,7 +40,10 @@ pub(super) fn resolve(
             if !first_starts.contains_key(topic) {
                 first_starts.insert(Arc::clone(topic), first_start(shared, consumer, topic)?);
             }
-            let start = first_starts.get(topic).and_then(|starts| starts.get(number)).copied();
+            let start = first_starts
+                .get(topic)
+                .and_then(|starts| starts.get(number))
+                .copied();
             positions.push(Position {
                 position: start.unwrap_or(low).max(low),
                 finished: Vec::new(),
@@ -74,11 +77,23 @@ pub(super) fn resolve(
 
 /// Counts and tells what retention deleted before it was read.
 pub(super) fn lost(shared: &Shared, topic: &str, number: i32, position: i64, low: i64) {
-    let source = shared.parts.settings.source_of(topic).map_or("", |(name, _)| name);
+    let source = shared
+        .parts
+        .settings
+        .source_of(topic)
+        .map_or("", |(name, _)| name);
     let count = u64::try_from(low - position).unwrap_or(0);
-    shared.parts.metrics.source(source).lost_to_retention.inc_by(count);
+    shared
+        .parts
+        .metrics
+        .source(source)
+        .lost_to_retention
+        .inc_by(count);
     tracing::error!(
-        kafka.topic = topic, kafka.partition = number, position, oldest = low,
+        kafka.topic = topic,
+        kafka.partition = number,
+        position,
+        oldest = low,
         "records were deleted by the topic's retention before they were read; going on with the oldest"
     );
 }
@@ -90,21 +105,35 @@ fn first_start(
     consumer: &BaseConsumer<Context>,
     topic: &Arc<str>,
 ) -> KafkaResult<HashMap<i32, i64>> {
-    let Some((source_name, source)) = shared.parts.settings.source_of(topic) else { return Ok(HashMap::new()) };
+    let Some((source_name, source)) = shared.parts.settings.source_of(topic) else {
+        return Ok(HashMap::new());
+    };
     if !shared.existed.contains(&**topic) {
         return Ok(HashMap::new());
     }
     let mut known: Vec<String> = vec![topic.to_string()];
     if source_name.contains('*') {
         let of_source = |name: &&String| {
-            shared.parts.settings.source_of(name).is_some_and(|(other, _)| other == source_name)
+            shared
+                .parts
+                .settings
+                .source_of(name)
+                .is_some_and(|(other, _)| other == source_name)
         };
         known.extend(shared.existed.iter().filter(of_source).cloned());
     }
     for name in &known {
         let numbers = numbers(consumer, name)?;
-        let keys: Vec<TopicPartition> = numbers.iter().map(|n| (Arc::from(name.as_str()), *n)).collect();
-        if shared.assigned.committed(consumer, &keys)?.iter().any(Option::is_some) {
+        let keys: Vec<TopicPartition> = numbers
+            .iter()
+            .map(|n| (Arc::from(name.as_str()), *n))
+            .collect();
+        if shared
+            .assigned
+            .committed(consumer, &keys)?
+            .iter()
+            .any(Option::is_some)
+        {
             return Ok(HashMap::new());
         }
     }
@@ -134,7 +163,13 @@ fn numbers(consumer: &BaseConsumer<Context>, topic: &str) -> KafkaResult<Vec<i32
     Ok(found
         .topics()
         .first()
-        .map(|topic| topic.partitions().iter().map(|partition| partition.id()).collect())
+        .map(|topic| {
+            topic
+                .partitions()
+                .iter()
+                .map(|partition| partition.id())
+                .collect()
+        })
         .unwrap_or_default())
 }
 
@@ -147,8 +182,10 @@ fn at_time(
     let mut asked = TopicPartitionList::new();
     asked.add_partition_offset(topic, number, Offset::Offset(ms))?;
     let found = consumer.offsets_for_times(asked, LIMIT)?;
-    Ok(found.find_partition(topic, number).and_then(|element| match element.offset() {
-        Offset::Offset(offset) => Some(offset),
-        _ => None,
-    }))
+    Ok(found
+        .find_partition(topic, number)
+        .and_then(|element| match element.offset() {
+            Offset::Offset(offset) => Some(offset),
+            _ => None,
+        }))
 }

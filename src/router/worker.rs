@@ -34,10 +34,17 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    pub(super) fn new(shared: &Arc<Shared>, queue: Arc<Queue>, partition: Arc<Partition>) -> Option<Self> {
+    pub(super) fn new(
+        shared: &Arc<Shared>,
+        queue: Arc<Queue>,
+        partition: Arc<Partition>,
+    ) -> Option<Self> {
         let (name, source) = shared.parts.settings.source_of(queue.topic())?;
         let reader = {
-            let mut readers = shared.readers.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut readers = shared
+                .readers
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
             let topic = Arc::clone(queue.topic());
             let new = || Arc::new(SourceReader::new(queue.topic(), source));
             Arc::clone(readers.entry(topic).or_insert_with(new))
@@ -95,20 +102,36 @@ impl Worker {
         let now_ms = self.shared.parts.clock.now_ms();
         self.metrics.events_read.inc();
         let record = record::copy(message, self.queue.topic());
-        let bytes = record.value.as_ref().map_or(0, bytes::Bytes::len) + record.key.as_ref().map_or(0, bytes::Bytes::len);
-        let Some(settle) = self.partition.begin(record.offset, bytes + 256, now_ms) else { return Step::Nothing };
+        let bytes = record.value.as_ref().map_or(0, bytes::Bytes::len)
+            + record.key.as_ref().map_or(0, bytes::Bytes::len);
+        let Some(settle) = self.partition.begin(record.offset, bytes + 256, now_ms) else {
+            return Step::Nothing;
+        };
         let event = match self.reader.read(&record, now_ms) {
             Ok(event) => event,
             Err(malformed) => {
-                return Step::DeadRecord(record, DeadLetterReason::Malformed, malformed.detail, settle);
+                return Step::DeadRecord(
+                    record,
+                    DeadLetterReason::Malformed,
+                    malformed.detail,
+                    settle,
+                );
             }
         };
         if event.hops >= MAX_HOPS {
-            let detail = format!("the event passed through {} Kafka destinations of ours", event.hops);
+            let detail = format!(
+                "the event passed through {} Kafka destinations of ours",
+                event.hops
+            );
             return Step::DeadRecord(record, DeadLetterReason::Loop, detail, settle);
         }
         let catalog = &self.shared.parts.catalog;
-        catalog.matching(&event.tenant, self.queue.topic(), &event.event_type, &mut self.found);
+        catalog.matching(
+            &event.tenant,
+            self.queue.topic(),
+            &event.event_type,
+            &mut self.found,
+        );
         if self.found.is_empty() {
             self.metrics.events_unmatched.inc();
             settle.done();
@@ -122,7 +145,11 @@ impl Worker {
         match step {
             Step::Nothing => {}
             Step::DeadRecord(record, reason, detail, settle) => {
-                self.shared.parts.outbox.dead_record(&record, reason, &detail, settle).await;
+                self.shared
+                    .parts
+                    .outbox
+                    .dead_record(&record, reason, &detail, settle)
+                    .await;
             }
             Step::Deliver(event, now_ms, settle) => {
                 let one_of_several = self.found.len() > 1;
@@ -149,7 +176,9 @@ impl Worker {
     async fn note(&self, error: &KafkaError) {
         match error.rdkafka_error_code() {
             Some(RDKafkaErrorCode::PartitionEOF) => {}
-            Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => self.go_to_oldest().await,
+            Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange) => {
+                self.go_to_oldest().await
+            }
             _ => {
                 tracing::warn!(kafka.topic = %self.queue.topic(), kafka.partition = self.queue.number(), error = %error, "a source cannot be read");
                 tokio::time::sleep(Duration::from_millis(100)).await;
@@ -159,10 +188,16 @@ impl Worker {
 
     /// The position is not in the partition any more: counts what was lost and goes on with the oldest record.
     async fn go_to_oldest(&self) {
-        let (shared, topic, number) = (Arc::clone(&self.shared), Arc::clone(self.queue.topic()), self.queue.number());
+        let (shared, topic, number) = (
+            Arc::clone(&self.shared),
+            Arc::clone(self.queue.topic()),
+            self.queue.number(),
+        );
         let position = self.partition.ledger().position();
         let moved = tokio::task::spawn_blocking(move || {
-            let Some(consumer) = shared.consumer.get() else { return };
+            let Some(consumer) = shared.consumer.get() else {
+                return;
+            };
             let limit = Duration::from_secs(10);
             match consumer.client().fetch_watermarks(&topic, number, limit) {
                 Ok((low, _)) => {
@@ -171,7 +206,11 @@ impl Worker {
                     {
                         positions::lost(&shared, &topic, number, position, low);
                     }
-                    if let Err(error) = consumer.client().seek(&topic, number, rdkafka::Offset::Offset(low), limit) {
+                    if let Err(error) =
+                        consumer
+                            .client()
+                            .seek(&topic, number, rdkafka::Offset::Offset(low), limit)
+                    {
                         tracing::error!(kafka.topic = %topic, kafka.partition = number, error = %error, "the position could not be moved to the oldest record");
                     }
                 }

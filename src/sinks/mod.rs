@@ -7,6 +7,7 @@
 
 mod fields;
 #[cfg(feature = "sink-webhook")]
+pub mod prepared;
 pub mod webhook;
 
 use std::sync::Arc;
@@ -31,6 +32,14 @@ const TYPES: [(&str, bool); 7] = [
     ("rabbitmq", false),
     ("hookdeck", false),
 ];
+
+/// The kinds of sinks that this build has.
+pub fn kinds() -> impl Iterator<Item = &'static str> {
+    TYPES
+        .iter()
+        .filter(|(_, built)| *built)
+        .map(|(kind, _)| *kind)
+}
 
 /// The sink of one destination, ready to send.
 #[derive(Debug)]

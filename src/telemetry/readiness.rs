@@ -29,18 +29,6 @@ pub struct Readiness {
 impl Readiness {
     /// The condition that a new value waits for; whoever composes the roles sets it last.
     pub const START: &'static str = "start";
-    /// Kafka answers.
-    pub const KAFKA: &'static str = "kafka";
-    /// Our own topics are there and as they must be.
-    pub const TOPICS: &'static str = "topics";
-    /// The configuration topics are read to their ends, and that was confirmed lately.
-    pub const CATALOG: &'static str = "catalog";
-    /// The consumer group has assigned partitions of source topics, or said that there are none left.
-    pub const PARTITIONS: &'static str = "partitions";
-    /// The consumer group has assigned lanes, or said that there are none left.
-    pub const LANES: &'static str = "lanes";
-    /// The instance is not stopping.
-    pub const SHUTDOWN: &'static str = "shutdown";
 
     /// An instance that starts.
     #[must_use]
@@ -123,7 +111,7 @@ mod tests {
     fn an_instance_is_not_ready_before_someone_says_so() {
         let readiness = Readiness::new();
         assert_eq!(readiness.missing()[0].condition, "start");
-        readiness.set(Readiness::CATALOG, Err("not read to its end"));
+        readiness.set("catalog", Err("not read to its end"));
         readiness.set(Readiness::START, Ok(()));
         assert_eq!(
             readiness.missing(),
@@ -132,15 +120,15 @@ mod tests {
                 reason: "not read to its end".to_owned()
             }]
         );
-        readiness.set(Readiness::CATALOG, Ok(()));
+        readiness.set("catalog", Ok(()));
         assert_eq!(readiness.missing(), []);
     }
 
     #[test]
     fn the_newest_reason_is_told() {
         let readiness = Readiness::new();
-        readiness.set(Readiness::KAFKA, Err("connecting"));
-        readiness.set(Readiness::KAFKA, Err("authentication refused"));
+        readiness.set("kafka", Err("connecting"));
+        readiness.set("kafka", Err("authentication refused"));
         let kafka = readiness.missing();
         assert_eq!(kafka[0].reason, "authentication refused");
     }

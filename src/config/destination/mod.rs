@@ -20,7 +20,6 @@ mod rules;
 #[cfg(test)]
 mod tests;
 
-
 /// The largest document, in bytes.
 pub const BYTES_MAX: usize = 256 << 10;
 /// How deep objects and lists may be nested.

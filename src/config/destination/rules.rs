@@ -7,8 +7,8 @@ use std::time::Duration;
 use crate::config::faults::{Findings, child};
 use crate::config::settings::Settings;
 use crate::config::words;
-use crate::domain::event_type::Pattern;
 use crate::domain::destination::{BackoffKind, RetryPolicy, Subscription};
+use crate::domain::event_type::Pattern;
 use crate::domain::ids::{DestinationId, TenantId};
 use crate::domain::units::Span;
 

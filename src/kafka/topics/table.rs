@@ -4,7 +4,6 @@
 
 use crate::config::settings::Settings;
 use crate::domain::ids::DestinationId;
-use crate::domain::units::Span;
 use crate::kafka::errors::Severity;
 
 const DAY_MS: i64 = 86_400_000;
@@ -175,24 +174,6 @@ pub(super) fn min_insync(replication: i32) -> i32 {
     (replication - 1).max(1)
 }
 
-/// The largest `max_age` that a destination may ask for: longer ones would outlive the retry topics.
-#[must_use]
-pub fn largest_max_age(settings: &Settings) -> Span {
-    let longest = settings.retry.tiers.iter().max().map_or(0, |tier| {
-        u64::try_from(tier.as_millis()).unwrap_or_default()
-    });
-    let tiers = Span(std::time::Duration::from_millis(longest.saturating_mul(4)));
-    settings.archive.retention.max(tiers)
-}
-
-/// `retention.ms` of retry topics: two days beyond what may wait in them, so that we give up, never Kafka.
-#[must_use]
-pub fn retry_retention_ms(settings: &Settings) -> i64 {
-    largest_max_age(settings)
-        .as_millis()
-        .saturating_add(2 * DAY_MS)
-}
-
 /// The `max.message.bytes` of topics that carry events from sources that take `largest_source`.
 #[must_use]
 pub fn with_room(largest_source: i32) -> i32 {
@@ -307,7 +288,10 @@ fn takes(max_message_bytes: i32) -> Rule {
 fn retry_rules(settings: &Settings, max_message_bytes: i32) -> Vec<Rule> {
     vec![
         Rule::must("cleanup.policy", Need::OneOf(&["delete"])),
-        Rule::must("retention.ms", Need::AtLeast(retry_retention_ms(settings))),
+        Rule::must(
+            "retention.ms",
+            Need::AtLeast(settings.retry_retention().as_millis()),
+        ),
         takes(max_message_bytes),
     ]
 }

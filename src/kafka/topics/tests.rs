@@ -1,75 +1,16 @@
 //! The table of topics and what is found wrong with one, without a broker.
 
-use std::collections::BTreeMap;
-
 use super::*;
-use crate::config::settings;
 use crate::domain::ids::DestinationId;
-use crate::domain::units::{ByteSize, Span};
+use crate::domain::units::Span;
 
 const DAY_MS: i64 = 86_400_000;
 
 pub(crate) fn settings() -> Settings {
     let span = Span::secs;
-    Settings {
-        kafka: settings::Kafka {
-            brokers: "b:9092".to_owned(),
-            group: "posthaste".to_owned(),
-            properties: BTreeMap::new(),
-        },
-        topics: settings::Topics {
-            prefix: "posthaste.".to_owned(),
-            lanes: 8,
-            replication_factor: 0,
-        },
-        sources: BTreeMap::new(),
-        retry: settings::Retry {
-            tiers: vec![span(5), span(30), span(43_200)],
-            dedicated_topics: 256,
-            retire_after: span(86_400),
-            delete_after: span(600),
-            waiting_per_partition: 100,
-        },
-        archive: settings::Archive {
-            retention: span(7 * 86_400),
-        },
-        dispatch: settings::Dispatch {
-            slots: 1,
-            backlog_share: 0.5,
-            queue: 1,
-            queue_wait: span(1),
-            memory: ByteSize(1),
-            slow_after: span(2),
-        },
-        ledger: settings::Ledger {
-            events: 1,
-            span: 1,
-            commit_interval: span(1),
-            revoke_timeout: span(5),
-        },
-        webhook: settings::Webhook {
-            dns_timeout: span(2),
-            connect_timeout: span(5),
-            first_byte_timeout: span(15),
-            timeout_max: span(60),
-            response_read: ByteSize(1),
-            response_kept: ByteSize(1),
-            pool_idle_timeout: span(60),
-            pool_idle_per_host: 1,
-            body_max: ByteSize(1),
-        },
-        egress: settings::Egress {
-            allow: vec![],
-            allow_http: false,
-        },
-        catalog: settings::Catalog {
-            stale_after: span(5),
-        },
-        admin: settings::Admin {
-            listen: ([127, 0, 0, 1], 0).into(),
-        },
-        shutdown: settings::Shutdown { timeout: span(20) },
-    }
+    let mut settings = crate::config::defaults();
+    settings.retry.tiers = vec![span(5), span(30), span(43_200)];
+    settings
 }
 
 fn commands() -> Commands {
@@ -162,17 +103,6 @@ fn the_table_of_topics_is_as_designed() {
         })
         .collect();
     assert_eq!(found, expected);
-}
-
-#[test]
-fn a_retry_topic_outlives_whatever_may_wait_in_it() {
-    let mut settings = settings();
-    assert_eq!(retry_retention_ms(&settings), 9 * DAY_MS);
-    settings.retry.tiers.push(Span::secs(3 * 86_400));
-    assert_eq!(largest_max_age(&settings), Span::secs(12 * 86_400));
-    assert_eq!(retry_retention_ms(&settings), 14 * DAY_MS);
-    let dedicated = dedicated_spec(&settings, "posthaste.retry.a.b.00000001", 1);
-    assert_eq!(dedicated.partitions, 5);
 }
 
 #[test]
