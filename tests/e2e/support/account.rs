@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use posthaste::wire::RawRecord;
+use posthaste::wire::{RawRecord, retry};
 
 use super::receiver::Receiver;
 use super::records::header;
@@ -16,7 +16,7 @@ use super::scene::Scene;
 pub(crate) struct Fate {
     pub(crate) delivered: usize,
     pub(crate) dead: usize,
-    /// May count a delivery that is done: retry positions are committed once a minute.
+    /// May count a delivery that is done and whose position is not committed yet.
     pub(crate) waiting: usize,
 }
 
@@ -40,11 +40,9 @@ impl Account {
                 fates.entry(event_id(&record)).or_default().dead += 1;
             }
         }
+        // A source record that is not settled may come again for each destination, a retry record for its own.
         let mut waiting = unsettled(scene, &scene.group, &scene.topic).await;
-        let retries = format!("{}.retry", scene.group);
-        for topic in scene.kafka.topics(&scene.own("retry")).keys() {
-            waiting.extend(unsettled(scene, &retries, topic).await);
-        }
+        waiting.extend(unsettled_retries(scene, &destination).await);
         for record in waiting {
             fates.entry(event_id(&record)).or_default().waiting += 1;
         }
@@ -120,6 +118,20 @@ pub(crate) async fn unsettled(scene: &Scene, group: &str, topic: &str) -> Vec<Ra
         })
     });
     records
+}
+
+/// The retry records of a destination that are not settled.
+pub(crate) async fn unsettled_retries(scene: &Scene, destination: &str) -> Vec<RawRecord> {
+    let group = format!("{}.retry", scene.group);
+    let mut found = Vec::new();
+    for topic in scene.kafka.topics(&scene.own("retry")).keys() {
+        found.extend(unsettled(scene, &group, topic).await);
+    }
+    found.retain(|record| {
+        let delivery = retry::decode(record).expect("a record of a retry topic");
+        delivery.destination.as_str() == destination
+    });
+    found
 }
 
 /// The id that the event's own header tells.
