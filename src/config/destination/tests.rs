@@ -116,7 +116,7 @@ fn all_mistakes_of_a_document_are_named_at_once() {
         "/alert: there is no such field; did you mean `alerts`?",
         "/sink/type: is required",
         "/subscriptions/1/topics/1: \"payments\" is not read under `sources`",
-        "/subscriptions/1/event_types/0: \"a**\" has `**` within a segment; it stands for whole ones, as in `order.**`",
+        "/subscriptions/1/event_types/0: the segment `a**` of the pattern `a**` has `**` beside other characters; `**` stands alone between dots, `*` is for a part of a segment",
         "/subscriptions/2/id: another subscription is called \"a\" too; one without id is called by its position",
         "/subscriptions/2/event_types: an empty list matches nothing; leave it out to match everything",
         "/delivery/concurrency: 0 is out of range; 1 to 1000 is allowed",

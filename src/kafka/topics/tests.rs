@@ -9,6 +9,7 @@ const DAY_MS: i64 = 86_400_000;
 pub(crate) fn settings() -> Settings {
     let span = Span::secs;
     let mut settings = crate::config::defaults();
+    settings.kafka.brokers = "b:9092".to_owned();
     settings.retry.tiers = vec![span(5), span(30), span(43_200)];
     settings
 }
