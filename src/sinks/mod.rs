@@ -5,6 +5,11 @@
 //!
 //! Invariant: a sink that was parsed needs no further checks but those that depend on the moment of the send.
 
+#![cfg_attr(
+    not(feature = "sink-webhook"),
+    allow(unused, reason = "no sink is built that uses it")
+)]
+
 mod fields;
 #[cfg(feature = "sink-webhook")]
 pub mod prepared;

@@ -293,3 +293,14 @@ async fn expired_secrets_alone_send_nothing() {
     );
     assert_eq!(receiver.connections(), 0);
 }
+
+#[tokio::test]
+async fn an_ipv6_literal_is_dialled() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = listener.local_addr().expect("address").port();
+    let mut settings = settings();
+    settings.egress.allow = vec!["::1".to_owned()];
+    // Nobody listens at this port of `::1`.
+    let sender = Sender::new(json!({"url": format!("http://[::1]:{port}/")}), &settings);
+    assert_eq!(sender.send().await.outcome, Outcome::Network);
+}
