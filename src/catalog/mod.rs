@@ -19,7 +19,6 @@ use crate::config::settings::Settings;
 use crate::domain::event_type::InvalidPattern;
 use crate::domain::ids::{DestinationId, TenantId};
 use crate::domain::subscription_index::SubscriptionIndex;
-use crate::egress::Guard;
 use crate::sinks::Sink;
 use crate::sinks::prepared::Prepared;
 use crate::telemetry::metrics::Metrics;
@@ -28,14 +27,13 @@ use crate::telemetry::metrics::Metrics;
 #[derive(Debug)]
 pub struct Documents {
     settings: Arc<Settings>,
-    guard: Arc<Guard>,
 }
 
 impl Documents {
-    /// Checks by these settings and this guard.
+    /// Checks by these settings.
     #[must_use]
-    pub fn new(settings: Arc<Settings>, guard: Arc<Guard>) -> Self {
-        Self { settings, guard }
+    pub fn new(settings: Arc<Settings>) -> Self {
+        Self { settings }
     }
 
     /// Reads one record of `destinations`.
@@ -56,7 +54,7 @@ impl Documents {
                 // The sink's own faults too, so that one answer names them all.
                 if let Ok(serde_json::Value::Object(body)) = serde_json::from_slice(value)
                     && let Some(sink @ serde_json::Value::Object(_)) = body.get("sink")
-                    && let Err(more) = Sink::parse(sink, &self.settings, &self.guard)
+                    && let Err(more) = Sink::parse(sink, &self.settings)
                 {
                     let new: Vec<Fault> = more
                         .into_iter()
@@ -67,7 +65,7 @@ impl Documents {
                 return Err(faults);
             }
         };
-        let sink = Sink::parse(&destination.sink, &self.settings, &self.guard)?;
+        let sink = Sink::parse(&destination.sink, &self.settings)?;
         Ok(Prepared {
             destination,
             sink,

@@ -105,7 +105,7 @@ impl Sink {
     ///
     /// # Errors
     /// All mistakes in it, with pointers into the destination (`/sink/url`). They repeat no secret.
-    pub fn parse(sink: &Value, settings: &Settings, guard: &Guard) -> Result<Self, Vec<Fault>> {
+    pub fn parse(sink: &Value, settings: &Settings) -> Result<Self, Vec<Fault>> {
         let kind = match sink.get("type") {
             Some(Value::String(kind)) => kind.as_str(),
             Some(_) => return Err(vec![Fault::new("/sink/type", "must be a string")]),
@@ -117,9 +117,21 @@ impl Sink {
         };
         match kind {
             #[cfg(feature = "sink-webhook")]
-            "webhook" => webhook::Webhook::parse(sink, settings, guard)
+            "webhook" => webhook::Webhook::parse(sink, settings)
                 .map(|webhook| Self::Webhook(Box::new(webhook))),
             _ => Err(vec![Fault::new("/sink/type", not_built(kind))]),
+        }
+    }
+
+    /// Judges its addresses by the operator's settings, for people who write documents. Every send is judged again; a
+    /// document stays valid when the operator's settings change, so that its events are refused one by one and not lost.
+    ///
+    /// # Errors
+    /// What may not be sent to.
+    pub fn check_egress(&self, guard: &Guard) -> Result<(), Fault> {
+        match *self {
+            #[cfg(feature = "sink-webhook")]
+            Self::Webhook(ref webhook) => webhook.check_egress(guard),
         }
     }
 

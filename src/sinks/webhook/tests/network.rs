@@ -231,7 +231,7 @@ async fn the_guard_is_asked_at_every_send() {
         let guarded = guard(&strict).with_names(&[("hooks.example", &["8.8.8.8", "127.0.0.1"])]);
         let guarded = Arc::new(guarded);
         let sender = Sender {
-            sink: parse(json!({"url": url}), &open, &guard(&open)),
+            sink: parse(json!({"url": url}), &open),
             clients: Clients::new(&strict, Arc::clone(&guarded)).expect("clients"),
         };
         let report = sender.send().await;
