@@ -81,14 +81,8 @@ async fn a_destination_added_later_gets_what_comes_from_then_on() {
 
 /// Documents that must not come into force, and the words that say why.
 fn refused(good: &Value) -> Vec<(Vec<u8>, &'static [&'static str])> {
-    let with = |more: Value| {
-        with(
-            good,
-            &with(&more, &json!({"id": "kept", "tenant": "default"})),
-        )
-        .to_string()
-        .into_bytes()
-    };
+    let named = with(good, &json!({"id": "kept", "tenant": "default"}));
+    let with = |more: Value| with(&named, &more).to_string().into_bytes();
     vec![
         (b"no JSON".to_vec(), &["default/kept"]),
         (b"[1, 2]".to_vec(), &["default/kept"]),
@@ -107,6 +101,10 @@ fn refused(good: &Value) -> Vec<(Vec<u8>, &'static [&'static str])> {
         (
             with(json!({"sink": {"type": "pigeon"}})),
             &["default/kept", "/sink/type"],
+        ),
+        (
+            with(json!({"sink": {"url": "https://10.0.0.1/"}})),
+            &["default/kept", "/sink/url"],
         ),
         (
             with(json!({"sink": {"url": "gopher://127.0.0.1/"}})),

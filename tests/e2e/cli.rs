@@ -34,14 +34,14 @@ async fn three_wrong_settings_are_all_named_in_one_run() {
 #[tokio::test]
 async fn values_that_cannot_work_together_are_wrong_settings_too() {
     let wrong: [(&str, toml::Value, &str); 4] = [
-        ("retry.tiers", vec!["2s", "1s"].into(), "retry.tiers"),
-        ("topics.lanes", 0.into(), "topics.lanes"),
+        ("retry.tiers", vec!["2s", "1s"].into(), "/retry/tiers"),
+        ("topics.lanes", 0.into(), "/topics/lanes"),
         (
             "dispatch.backlog_share",
             7.5.into(),
-            "dispatch.backlog_share",
+            "/dispatch/backlog_share",
         ),
-        ("egress.allow", vec!["127.0.0.0/99"].into(), "egress.allow"),
+        ("egress.allow", vec!["127.0.0.0/99"].into(), "/egress/allow"),
     ];
     for (path, value, named) in wrong {
         let mut settings = Settings::new("127.0.0.1:1", "group", "wrong.");
@@ -180,7 +180,7 @@ async fn destinations_are_put_read_listed_and_deleted_over_their_topic() {
     );
     let posthaste = scene.serve().await;
 
-    run(&["put", "-"], &document.to_string())
+    run(&["put", "all"], &document.to_string())
         .await
         .says(0, &["default/all"]);
     let got = run(&["get", "all", "--output", "json"], "").await;
@@ -193,10 +193,15 @@ async fn destinations_are_put_read_listed_and_deleted_over_their_topic() {
 
     // What would be refused is refused before it is written, with the place.
     let wrong = with(&document, &json!({"sink": {"colour": "red"}}));
-    run(&["put", "-"], &wrong.to_string())
+    run(&["put", "all"], &wrong.to_string())
         .await
         .says(1, &["/sink/colour"]);
     run(&["get", "nobody"], "").await.says(1, &["nobody"]);
+
+    // Under another name than it has it is refused too.
+    run(&["put", "other"], &document.to_string())
+        .await
+        .says(1, &["/id"]);
 
     // It is in force like any other record.
     scene.in_force(&posthaste, 0).await;

@@ -1,9 +1,10 @@
 //! What follows a failed attempt.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
-use posthaste::wire::RawRecord;
+use posthaste::domain::delivery::{Delivery, Trigger};
+use posthaste::domain::outcome::Outcome;
+use posthaste::wire::{RawRecord, attempt, dedicated, retry};
 use serde_json::json;
 
 use crate::support::account::{Account, event_id as id_of};
@@ -15,8 +16,16 @@ use crate::support::scene::{Scene, webhook, with};
 /// The lanes of the test settings.
 const LANES: i32 = 2;
 
-/// All records in retry topics with their tiers (0: no delay), in the order in which they were appended.
-async fn retry_records(scene: &Scene) -> Vec<(i32, RawRecord)> {
+/// A record in a retry topic.
+struct Waiting {
+    /// 0: no delay.
+    tier: i32,
+    record: RawRecord,
+    delivery: Delivery,
+}
+
+/// All records in retry topics, in the order in which they were appended.
+async fn waiting(scene: &Scene) -> Vec<Waiting> {
     let mut found = Vec::new();
     for topic in scene.kafka.topics(&scene.own("retry")).keys() {
         let shared = *topic == scene.own("retry");
@@ -26,10 +35,15 @@ async fn retry_records(scene: &Scene) -> Vec<(i32, RawRecord)> {
             } else {
                 record.partition
             };
-            found.push((tier, record));
+            let delivery = retry::decode(&record).expect("a record of a retry topic");
+            found.push(Waiting {
+                tier,
+                record,
+                delivery,
+            });
         }
     }
-    found.sort_by_key(|(_, record)| record.timestamp_ms);
+    found.sort_by_key(|waiting| waiting.record.timestamp_ms);
     found
 }
 
@@ -67,10 +81,7 @@ async fn retries_come_in_tier_order_and_not_before_they_are_due() {
         Duration::from_secs(1),
         Duration::from_secs(2),
     ];
-    let mut tiers = BTreeMap::<String, Vec<i32>>::new();
-    for (tier, record) in retry_records(&scene).await {
-        tiers.entry(id_of(&record)).or_default().push(tier);
-    }
+    let waiting = waiting(&scene).await;
     for number in 0..5 {
         let id = event_id(number);
         let attempts: Vec<&str> = requests
@@ -85,17 +96,55 @@ async fn retries_come_in_tier_order_and_not_before_they_are_due() {
                 "{id} came again after {gap:?}, it was due after {delay:?}"
             );
         }
-        assert_eq!(
-            tiers.get(&id),
-            Some(&vec![1, 2, 3]),
-            "{id} went through each tier once"
-        );
+        let own: Vec<&Waiting> = waiting
+            .iter()
+            .filter(|waiting| *waiting.delivery.event.id == *id)
+            .collect();
+        let tiers: Vec<i32> = own.iter().map(|waiting| waiting.tier).collect();
+        assert_eq!(tiers, [1, 2, 3], "{id} went through each tier once");
+        let retries = requests.iter().filter(|request| request.id() == id).skip(1);
+        for (waiting, request) in own.iter().zip(retries) {
+            let due = waiting.delivery.progress.due_ms;
+            assert!(
+                request.at_ms >= due,
+                "{id} was due at {due} and came at {}",
+                request.at_ms
+            );
+        }
     }
     // The attempts are on record, one each.
-    let mut attempts = scene.kafka.follow(&scene.own("attempts"));
-    attempts
-        .until("20 attempt records", |records| records.len() == 20)
+    let mut follower = scene.kafka.follow(&scene.own("attempts"));
+    let records = follower
+        .until("20 attempt records", |records| records.len() >= 20)
         .await;
+    let mut attempts: Vec<_> = records
+        .iter()
+        .map(|record| {
+            attempt::decode(record.value.as_deref().expect("a value")).expect("an attempt")
+        })
+        .map(|attempt| {
+            (
+                attempt.event_id.into_owned(),
+                attempt.attempt,
+                attempt.outcome,
+                attempt.status,
+                attempt.tier,
+            )
+        })
+        .collect();
+    attempts.sort_by(|one, other| (&one.0, one.1).cmp(&(&other.0, other.1)));
+    let expected: Vec<_> = (0..5)
+        .map(event_id)
+        .flat_map(|id| {
+            [
+                (id.clone(), 1, Outcome::Server, Some(500), None),
+                (id.clone(), 2, Outcome::Server, Some(500), Some(1)),
+                (id.clone(), 3, Outcome::Server, Some(500), Some(2)),
+                (id, 4, Outcome::Delivered, Some(200), Some(3)),
+            ]
+        })
+        .collect();
+    assert_eq!(attempts, expected);
 }
 
 #[tokio::test]
@@ -117,20 +166,36 @@ async fn retry_records_hold_the_events_own_bytes() {
     for request in &requests {
         assert_eq!(request.body, event.value.clone().expect("a value"));
     }
-    let records = retry_records(&scene).await;
-    assert_eq!(records.len(), 1);
-    let (_, record) = &records[0];
+    let waiting = waiting(&scene).await;
+    assert_eq!(waiting.len(), 1);
+    let Waiting {
+        record, delivery, ..
+    } = &waiting[0];
     assert_eq!(record.key.as_deref(), event.key.as_deref());
     assert_eq!(record.value.as_deref(), event.value.as_deref());
-    // `posthaste::wire::retry` reads `ph`; here it is enough that it stands before the event's own headers.
-    let (first, own) = record.headers.split_first().expect("headers");
-    assert_eq!(&*first.0, "ph");
-    assert!(first.1.as_ref().is_some_and(|packed| packed.len() <= 4096));
-    let own: Vec<_> = own
+    let own: Vec<_> = delivery
+        .event
+        .headers
         .iter()
         .map(|(name, value)| (name.to_string(), value.as_ref().map(|value| value.to_vec())))
         .collect();
     assert_eq!(own, event.headers);
+    let packed = record.headers.iter().find(|(name, _)| &**name == "ph");
+    let packed = packed
+        .and_then(|(_, value)| value.as_ref())
+        .expect("the packed header");
+    assert!(packed.len() <= 4096);
+    let origin = &delivery.event.origin;
+    assert_eq!(
+        (&*origin.topic, origin.partition, origin.offset),
+        (scene.topic.as_str(), 0, 0)
+    );
+    assert_eq!(delivery.destination.as_str(), "default/fails");
+    assert_eq!(delivery.document_offset, 0);
+    assert_eq!(
+        (delivery.progress.attempts, delivery.progress.trigger),
+        (1, Trigger::Retry)
+    );
 }
 
 #[tokio::test]
@@ -213,13 +278,11 @@ async fn retry_after_holds_the_whole_destination_in_both_forms() {
         .await;
     let _posthaste = scene.serve().await;
     scene.publish(&numbered(0..1)).await;
-    for path in ["/seconds", "/date"] {
-        receiver
-            .until(path, "the first answer", |requests| {
-                requests[..].iter().any(|one| one.answered.is_some())
-            })
-            .await;
-    }
+    // Both have asked for time, and that is known: their events wait where all first failures do.
+    let mut retries = scene.kafka.follow(&scene.own("retry"));
+    retries
+        .until("two throttled deliveries", |records| records.len() == 2)
+        .await;
     scene.publish(&numbered(1..4)).await;
     receiver.until_delivered("/healthy", 4).await;
     for path in ["/seconds", "/date"] {
@@ -305,20 +368,17 @@ async fn a_failing_destination_gets_a_retry_topic_of_its_own() {
     let posthaste = scene.serve().await;
     scene.publish(&numbered(0..1)).await;
     receiver.until_delivered("/fails", 1).await;
-    let mut announced = scene.kafka.follow(&scene.own("dedicated"));
-    let records = announced
+    let mut announcements = scene.kafka.follow(&scene.own("dedicated"));
+    let records = announcements
         .until("an announcement", |records| !records.is_empty())
         .await;
-    assert_eq!(records[0].key.as_deref(), Some(&b"default/fails"[..]));
-    let topic: String =
-        serde_json::from_slice::<serde_json::Value>(records[0].value.as_deref().expect("a value"))
-            .map(|value| value.to_string())
-            .expect("JSON");
+    let announced = dedicated::decode(&records[0]).expect("an announcement");
+    assert_eq!(announced.destination.as_str(), "default/fails");
     let own = scene.kafka.topics(&scene.own("retry.default.fails."));
     let (name, partitions) = own.first_key_value().expect("a topic of its own");
     assert_eq!(own.len(), 1);
     assert_eq!(*partitions, 4, "no delay, and one partition for each tier");
-    assert!(topic.contains(name.as_str()), "{topic} names {name}");
+    assert_eq!(announced.topic.as_deref(), Some(name.as_str()));
     let suffix = name.rsplit('.').next().expect("a suffix");
     assert!(
         suffix.len() == 8 && suffix.bytes().all(|digit| digit.is_ascii_hexdigit()),

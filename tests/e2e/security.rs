@@ -143,21 +143,20 @@ fn secured(scene: &Scene) -> Settings {
     settings
 }
 
-/// What an operator grants: everything on our own topics and groups, reading on the source.
+/// What the handbook tells an operator to grant (`docs/operations.md`).
 fn grant(scene: &Scene, with_groups: bool) {
     let prefixed = ["--resource-pattern-type", "prefixed"];
     scene.kafka.allow(
         &[&["--topic", &scene.prefix], &prefixed[..]].concat(),
-        &["All"],
+        &["Create", "Read", "Write", "DescribeConfigs", "Delete"],
     );
-    scene.kafka.allow(
-        &["--topic", &scene.topic],
-        &["Read", "Describe", "DescribeConfigs"],
-    );
+    scene
+        .kafka
+        .allow(&["--topic", &scene.topic], &["Read", "DescribeConfigs"]);
     if with_groups {
         scene.kafka.allow(
             &[&["--group", &scene.group], &prefixed[..]].concat(),
-            &["All"],
+            &["Read"],
         );
     }
 }

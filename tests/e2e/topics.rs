@@ -50,6 +50,11 @@ fn designed(source_max_bytes: i64) -> Vec<Designed> {
         ),
         topic("lanes", 2, vec![]),
         topic(
+            "control",
+            1,
+            vec![delete.clone(), ("retention.ms", days(7))],
+        ),
+        topic(
             "retry",
             8,
             vec![delete.clone(), ("retention.ms", days(9)), events.clone()],

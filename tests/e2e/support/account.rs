@@ -1,11 +1,11 @@
 //! Accounting: where each event that matches a destination is now.
 //!
-//! An event is delivered (the receiver accepted it), dead (it is in `dead-letter`), or waiting (its source offset or its
-//! retry record is not committed). Nothing else may be true of it.
+//! An event is delivered (the receiver accepted it), dead (it is in `dead-letter`), or waiting (its source record or a
+//! retry record is not settled). Nothing else may be true of it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use posthaste::wire::RawRecord;
+use posthaste::wire::{RawRecord, retry};
 
 use super::receiver::Receiver;
 use super::records::header;
@@ -16,7 +16,7 @@ use super::scene::Scene;
 pub(crate) struct Fate {
     pub(crate) delivered: usize,
     pub(crate) dead: usize,
-    /// May count a delivery that is done: retry positions are committed once a minute.
+    /// May count a delivery that is done and whose position is not committed yet.
     pub(crate) waiting: usize,
 }
 
@@ -40,11 +40,9 @@ impl Account {
                 fates.entry(event_id(&record)).or_default().dead += 1;
             }
         }
+        // A source record that is not settled may come again for each destination, a retry record for its own.
         let mut waiting = unsettled(scene, &scene.group, &scene.topic).await;
-        let retries = format!("{}.retry", scene.group);
-        for topic in scene.kafka.topics(&scene.own("retry")).keys() {
-            waiting.extend(unsettled(scene, &retries, topic).await);
-        }
+        waiting.extend(unsettled_retries(scene, &destination).await);
         for record in waiting {
             fates.entry(event_id(&record)).or_default().waiting += 1;
         }
@@ -107,16 +105,33 @@ impl Account {
     }
 }
 
-/// The records of a topic from the group's committed positions on.
+/// The records of a topic that are not settled: from the group's committed positions on, but for those that the note
+/// beside a position names as finished.
 pub(crate) async fn unsettled(scene: &Scene, group: &str, topic: &str) -> Vec<RawRecord> {
     let committed = scene.kafka.committed(group, topic);
     let mut records = scene.kafka.read_all(topic).await;
     records.retain(|record| {
-        committed
-            .get(&record.partition)
-            .is_none_or(|found| record.offset >= found.offset)
+        committed.get(&record.partition).is_none_or(|found| {
+            let finished = found.finished(topic);
+            record.offset >= found.offset
+                && !finished.iter().any(|range| range.contains(&record.offset))
+        })
     });
     records
+}
+
+/// The retry records of a destination that are not settled.
+pub(crate) async fn unsettled_retries(scene: &Scene, destination: &str) -> Vec<RawRecord> {
+    let group = format!("{}.retry", scene.group);
+    let mut found = Vec::new();
+    for topic in scene.kafka.topics(&scene.own("retry")).keys() {
+        found.extend(unsettled(scene, &group, topic).await);
+    }
+    found.retain(|record| {
+        let delivery = retry::decode(record).expect("a record of a retry topic");
+        delivery.destination.as_str() == destination
+    });
+    found
 }
 
 /// The id that the event's own header tells.

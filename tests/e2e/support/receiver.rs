@@ -36,6 +36,8 @@ pub(crate) struct Request {
     pub(crate) body: Bytes,
     /// When it was complete.
     pub(crate) at: Instant,
+    /// The same by the clock on the wall, in milliseconds since 1970.
+    pub(crate) at_ms: i64,
     /// How many requests to this path came before it.
     pub(crate) nth: usize,
     /// The status that was sent in answer, once it was.
@@ -410,6 +412,7 @@ async fn read_request(socket: &mut TcpStream, buffer: &mut BytesMut) -> Option<R
         headers: headers.into(),
         body: buffer.split_to(length).freeze(),
         at: Instant::now(),
+        at_ms: super::now_ms(),
         nth: 0,
         answered: None,
         ended: None,

@@ -1,10 +1,12 @@
 //! Topics seen from outside: made, written, read whole, followed.
 
 use std::collections::{BTreeMap, HashSet};
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
+use posthaste::domain::commit_metadata;
 use posthaste::wire::RawRecord;
 use rdkafka::admin::{
     AdminClient, AdminOptions, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
@@ -29,6 +31,15 @@ const REQUEST: Duration = Duration::from_secs(10);
 pub(crate) struct Committed {
     pub(crate) offset: i64,
     pub(crate) metadata: String,
+}
+
+impl Committed {
+    /// The ranges of offsets beyond the position that the note names as finished.
+    pub(crate) fn finished(&self, topic: &str) -> Vec<RangeInclusive<i64>> {
+        // The second part of the note is the id of the cluster, which nobody here knows better.
+        let cluster = self.metadata.split(';').nth(1).unwrap_or_default();
+        commit_metadata::decode(&self.metadata, cluster, topic, self.offset)
+    }
 }
 
 impl Kafka {
