@@ -19,5 +19,7 @@ pub mod admin;
 pub mod retry;
 pub mod router;
 
+pub mod cli;
+
 #[cfg(feature = "testing")]
 pub mod testing;

@@ -3,4 +3,7 @@
 pub mod client;
 pub mod commands;
 pub mod errors;
+pub mod permissions;
+pub mod publish;
+pub mod snapshot;
 pub mod topics;
