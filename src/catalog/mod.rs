@@ -7,7 +7,7 @@
 
 pub mod reader;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -16,6 +16,7 @@ use tokio::sync::watch;
 use crate::config::destination as document;
 use crate::config::faults::Fault;
 use crate::config::settings::Settings;
+use crate::domain::destination::Destination;
 use crate::domain::event_type::InvalidPattern;
 use crate::domain::ids::{DestinationId, TenantId};
 use crate::domain::subscription_index::SubscriptionIndex;
@@ -47,7 +48,32 @@ impl Documents {
         document_offset: i64,
     ) -> Result<Prepared, Vec<Fault>> {
         let knows = |topic: &str| self.settings.source_of(topic).is_some();
-        let parsed = document::parse(key, value, &knows, &self.settings);
+        self.prepare(
+            document::parse(key, value, &knows, &self.settings),
+            value,
+            document_offset,
+        )
+    }
+
+    /// Reads a document that no record holds yet.
+    ///
+    /// # Errors
+    /// All that is wrong with it.
+    pub fn read_unkeyed(&self, value: &[u8]) -> Result<Prepared, Vec<Fault>> {
+        let knows = |topic: &str| self.settings.source_of(topic).is_some();
+        self.prepare(
+            document::parse_document(value, &knows, &self.settings),
+            value,
+            -1,
+        )
+    }
+
+    fn prepare(
+        &self,
+        parsed: Result<Destination, Vec<Fault>>,
+        value: &[u8],
+        document_offset: i64,
+    ) -> Result<Prepared, Vec<Fault>> {
         let destination = match parsed {
             Ok(destination) => destination,
             Err(mut faults) => {
@@ -56,11 +82,12 @@ impl Documents {
                     && let Some(sink @ serde_json::Value::Object(_)) = body.get("sink")
                     && let Err(more) = Sink::parse(sink, &self.settings)
                 {
-                    let new: Vec<Fault> = more
-                        .into_iter()
-                        .filter(|fault| !faults.contains(fault))
-                        .collect();
-                    faults.extend(new);
+                    let known: HashSet<String> =
+                        faults.iter().map(|fault| fault.pointer.clone()).collect();
+                    faults.extend(
+                        more.into_iter()
+                            .filter(|fault| !known.contains(&fault.pointer)),
+                    );
                 }
                 return Err(faults);
             }

@@ -8,16 +8,21 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
-use rdkafka::admin::AdminClient;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::ConsumerContext;
-use rdkafka::error::KafkaError;
+use rdkafka::consumer::{BaseConsumer, ConsumerContext};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use tracing::Level;
 
 use super::errors::{self, Kind};
 use crate::config::faults::Fault;
 use crate::config::settings::Kafka;
+
+/// The consumer groups that we use, from `kafka.group`: of the sources, `lanes`, the retry topics, the configuration.
+#[must_use]
+pub fn groups(group: &str) -> [String; 4] {
+    ["", ".lanes", ".retry", ".catalog"].map(|role| format!("{group}{role}"))
+}
 
 /// Properties that the program itself sets, and what to use instead.
 const OURS: [(&str, &str); 22] = [
@@ -124,8 +129,9 @@ pub fn property_faults(kafka: &Kafka) -> Vec<Fault> {
     }
     if faults.is_empty() {
         // What only shows when the properties come together: a missing file, a SASL mechanism without its settings.
-        let client: Result<AdminClient<LogContext>, KafkaError> =
-            config(kafka).create_with_context(LogContext);
+        let client: Result<BaseConsumer<LogContext>, KafkaError> = config(kafka)
+            .set("group.id", &kafka.group)
+            .create_with_context(LogContext);
         if let Err(KafkaError::ClientCreation(description)) = client {
             faults.push(Fault::new("/kafka/properties", description));
         }
@@ -166,8 +172,11 @@ pub fn forward_log(level: RDKafkaLogLevel, fac: &str, message: &str) {
 
 /// Logs an error that a client reports outside of any call.
 pub fn forward_error(error: &KafkaError, reason: &str) {
+    if errors::code(error) == Some(RDKafkaErrorCode::PartitionEOF) {
+        // An answer to whoever asked for it, and no trouble.
+        return;
+    }
     let (level, key) = match errors::kind(error) {
-        _ if matches!(error, KafkaError::PartitionEOF(_)) => return,
         Kind::Unreachable => (Level::WARN, UNREACHABLE.to_owned()),
         Kind::Auth => (Level::ERROR, AUTH.to_owned()),
         _ => (
@@ -206,6 +215,10 @@ fn judge_line(level: RDKafkaLogLevel, fac: &str, message: &str) -> (Level, Strin
         return (Level::DEBUG, fac.to_owned());
     }
     let level = match level {
+        // It says itself that it goes on: a coordinator that is still loading, for one.
+        RDKafkaLogLevel::Error | RDKafkaLogLevel::Warning if message.ends_with("retrying") => {
+            Level::INFO
+        }
         RDKafkaLogLevel::Emerg
         | RDKafkaLogLevel::Alert
         | RDKafkaLogLevel::Critical
@@ -230,16 +243,17 @@ fn emit(level: Level, key: &str, message: &str) {
         tracing::debug!(target: "kafka", "{message}");
         return;
     }
-    let repeated = LIMITER
+    let passed = LIMITER
         .get_or_init(Mutex::default)
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
         .pass(key, Instant::now());
-    match (repeated, level) {
-        (None, _) => {}
-        (Some(repeated), Level::ERROR) => tracing::error!(target: "kafka", repeated, "{message}"),
-        (Some(repeated), Level::WARN) => tracing::warn!(target: "kafka", repeated, "{message}"),
-        (Some(repeated), _) => tracing::info!(target: "kafka", repeated, "{message}"),
+    let Some(held) = passed else { return };
+    let repeated = (held > 0).then_some(held);
+    match level {
+        Level::ERROR => tracing::error!(target: "kafka", repeated, "{message}"),
+        Level::WARN => tracing::warn!(target: "kafka", repeated, "{message}"),
+        _ => tracing::info!(target: "kafka", repeated, "{message}"),
     }
 }
 
