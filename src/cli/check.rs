@@ -15,8 +15,9 @@ use crate::config::settings::Settings;
 use crate::domain::ids::DestinationId;
 use crate::kafka::client;
 use crate::kafka::errors::{Finding, Kind};
+use crate::kafka::names::Names;
 use crate::kafka::permissions;
-use crate::kafka::topics::{self, Names, Survey, TopicAdmin};
+use crate::kafka::topics::{self, Survey, TopicAdmin};
 
 /// Probes at once.
 const AT_ONCE: usize = 8;
@@ -77,10 +78,6 @@ pub async fn run(
     output: Output,
     out: &mut (dyn Write + Send),
 ) -> anyhow::Result<u8> {
-    let faults = client::property_faults(&settings.kafka);
-    if !faults.is_empty() {
-        return wrong_settings(faults, output, out);
-    }
     let (answer, code) = match look(settings).await {
         Ok(answer) if answer.findings.is_empty() => (answer, exit::FINE),
         Ok(answer) => (answer, exit::NO),
@@ -154,7 +151,7 @@ async fn tried(settings: &Settings, admin: &TopicAdmin, survey: &Survey) -> Vec<
             &names.dead_letter,
             &names.attempts,
         ];
-        if written.contains(&name) {
+        if written.iter().any(|topic| ***topic == **name) {
             probes.push(Box::pin(permissions::may_write(settings, name)));
         }
     }
@@ -167,7 +164,9 @@ async fn tried(settings: &Settings, admin: &TopicAdmin, survey: &Survey) -> Vec<
             Some(*refused.finding)
         }));
     }
-    let any = sources.first().map_or(&names.destinations, |topic| *topic);
+    let any = sources
+        .first()
+        .map_or(&*names.destinations, |topic| topic.as_str());
     for group in client::groups(&settings.kafka.group) {
         probes.push(Box::pin(async move {
             permissions::may_use_group(settings, &group, any).await
@@ -183,7 +182,7 @@ async fn tried(settings: &Settings, admin: &TopicAdmin, survey: &Survey) -> Vec<
 /// Retry topics of single destinations are made later, under names like this one.
 fn retry_topic_of_nobody(settings: &Settings, max_message_bytes: i32) -> Option<topics::TopicSpec> {
     let nobody = DestinationId::parse("check").ok()?;
-    let name = topics::dedicated_name(&settings.topics.prefix, &nobody, 0);
+    let name = Names::new(&settings.topics.prefix).dedicated_retry(&nobody, 0);
     Some(topics::dedicated_spec(settings, &name, max_message_bytes))
 }
 

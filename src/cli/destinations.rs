@@ -15,13 +15,13 @@ use serde_json::Value;
 
 use super::publish::read_file;
 use super::redact::{is_redacted, redact, redact_url, restore};
-use super::{Output, exit};
+use super::{Output, WrongUsage, exit};
 use crate::config::faults::Fault;
 use crate::config::settings::Settings;
 use crate::domain::ids::{DestinationId, TenantId};
+use crate::kafka::names::Names;
 use crate::kafka::publish::{Place, Publisher};
 use crate::kafka::snapshot::{self, Row};
-use crate::kafka::topics::Names;
 use crate::wire::NewRecord;
 
 /// How long reading the topic, and writing one record, may take.
@@ -53,8 +53,9 @@ enum Command {
     },
     /// Writes the document of one destination; secrets that it shows as `[redacted]` stay as they are
     Put {
-        /// The file that holds the document (JSON); `-`: standard input
-        file: PathBuf,
+        /// Whose document it has to be (optional), and the file that holds it (JSON); `-` or nothing: standard input
+        #[arg(value_name = "[ID] FILE", num_args = 0..=2)]
+        from: Vec<String>,
     },
     /// Deletes one destination; what waits for it goes to the dead letters
     Delete {
@@ -91,7 +92,7 @@ pub async fn run(
     match &args.command {
         Command::List { tenant } => list(settings, tenant.as_deref(), &mut terminal).await,
         Command::Get { id } => get(settings, id, &mut terminal).await,
-        Command::Put { file } => put(settings, file, validate, &mut terminal).await,
+        Command::Put { from } => put(settings, from, validate, &mut terminal).await,
         Command::Delete { id } => delete(settings, id, &mut terminal).await,
     }
 }
@@ -134,12 +135,28 @@ async fn get(
     Ok(exit::FINE)
 }
 
+/// Whose document `put` is given, if that was said, and in which file it stands.
+fn source(from: &[String]) -> anyhow::Result<(Option<DestinationId>, PathBuf)> {
+    let named = |id: &str| DestinationId::parse(id).map_err(|error| WrongUsage(error.to_string()));
+    Ok(match from {
+        [] => (None, "-".into()),
+        [one] if one == "-" || Path::new(one).exists() => (None, one.into()),
+        [one] => match named(one) {
+            Ok(id) => (Some(id), "-".into()),
+            // Neither: the file's error says more.
+            Err(_) => (None, one.into()),
+        },
+        [id, file, ..] => (Some(named(id)?), file.into()),
+    })
+}
+
 async fn put(
     settings: &Settings,
-    file: &Path,
+    from: &[String],
     validate: Validate<'_>,
     terminal: &mut Terminal<'_>,
 ) -> anyhow::Result<u8> {
+    let (expected, file) = source(from)?;
     let document = if file == Path::new("-") {
         let mut document = Vec::new();
         terminal
@@ -148,13 +165,17 @@ async fn put(
             .context("standard input cannot be read")?;
         document
     } else {
-        read_file(file)?
+        read_file(&file)?
     };
     let checked = match with_secrets(settings, document).await? {
         Ok(document) => validate(&document).map(|id| (id, document)),
         Err(faults) => Err(faults),
     };
     match checked {
+        Ok((id, _)) if expected.as_ref().is_some_and(|expected| *expected != id) => {
+            let message = format!("the document is that of `{id}`, another one was named");
+            terminal.refused(&[Fault::new("/id", message)])
+        }
         Ok((id, document)) => {
             let place = write(settings, &id, Some(document.into())).await?;
             terminal.done(&id, "written", &place)

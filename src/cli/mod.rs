@@ -23,6 +23,7 @@ use crate::config::settings::Settings;
 use crate::domain::ids::DestinationId;
 use crate::domain::units::Span;
 use crate::egress::{self, Guard};
+use crate::kafka::client::property_faults;
 use crate::kafka::errors::{Error, Kind};
 use crate::telemetry::logs;
 
@@ -264,11 +265,18 @@ fn load(common: &Common) -> Result<Settings, Vec<Fault>> {
     if let Some(brokers) = &common.brokers {
         overrides.push(("kafka.brokers".to_owned(), brokers.clone()));
     }
-    config::load(&config::Sources {
+    let sources = config::Sources {
         file: common.config.clone(),
         env: config::env::variables(),
         overrides,
-    })
+    };
+    let egress = |settings: &Settings| {
+        Guard::new(&settings.egress, settings.webhook.dns_timeout.0)
+            .err()
+            .unwrap_or_default()
+    };
+    let properties = |settings: &Settings| property_faults(&settings.kafka);
+    config::load_checked(&sources, &[&egress, &properties])
 }
 
 /// Tells all that is wrong with the settings.

@@ -19,9 +19,15 @@ const PATIENCE: Duration = Duration::from_secs(15);
 /// Writes one event.
 #[derive(Debug, Clone, clap::Args)]
 pub struct PublishArgs {
-    /// The topic, usually one under `sources`
-    #[arg(long)]
-    topic: String,
+    /// The topic, usually one under `sources`; --topic says the same
+    #[arg(
+        value_name = "TOPIC",
+        required_unless_present = "named",
+        conflicts_with = "named"
+    )]
+    topic: Option<String>,
+    #[arg(long = "topic", value_name = "TOPIC", id = "named", hide = true)]
+    named: Option<String>,
     /// The event's type (header `event-type`)
     #[arg(long = "type", value_name = "TYPE")]
     event_type: Option<String>,
@@ -115,7 +121,9 @@ pub async fn run(
         ..args.record()
     };
     let publisher = Publisher::new(settings, PATIENCE)?;
-    let place = publisher.write(&args.topic, None, &record).await?;
+    let topic = args.topic.as_ref().or(args.named.as_ref());
+    let topic = topic.map_or("", String::as_str);
+    let place = publisher.write(topic, None, &record).await?;
     match output {
         Output::Text => writeln!(out, "{}/{}/{}", place.topic, place.partition, place.offset)?,
         Output::Json => writeln!(out, "{}", serde_json::to_string(&place)?)?,

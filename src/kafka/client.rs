@@ -16,6 +16,7 @@ use tracing::Level;
 
 use super::errors::{self, Kind};
 use crate::config::faults::Fault;
+use crate::config::ours;
 use crate::config::settings::Kafka;
 
 /// The consumer groups that we use, from `kafka.group`: of the sources, `lanes`, the retry topics, the configuration.
@@ -23,47 +24,6 @@ use crate::config::settings::Kafka;
 pub fn groups(group: &str) -> [String; 4] {
     ["", ".lanes", ".retry", ".catalog"].map(|role| format!("{group}{role}"))
 }
-
-/// Properties that the program itself sets, and what to use instead.
-const OURS: [(&str, &str); 22] = [
-    ("bootstrap.servers", "set `kafka.brokers`"),
-    ("metadata.broker.list", "set `kafka.brokers`"),
-    ("group.id", "set `kafka.group`"),
-    ("allow.auto.create.topics", "topics are made by name only"),
-    (
-        "enable.auto.commit",
-        "positions are committed when deliveries are settled",
-    ),
-    (
-        "auto.commit.enable",
-        "positions are committed when deliveries are settled",
-    ),
-    ("auto.commit.interval.ms", "set `ledger.commit_interval`"),
-    (
-        "enable.auto.offset.store",
-        "positions are committed when deliveries are settled",
-    ),
-    ("auto.offset.reset", "set `start` of the source"),
-    ("enable.partition.eof", "it is set for each reader"),
-    (
-        "partition.assignment.strategy",
-        "partitions move one by one (cooperative-sticky)",
-    ),
-    ("isolation.level", "it is set for each reader"),
-    ("acks", "every record is written with acks=all"),
-    (
-        "request.required.acks",
-        "every record is written with acks=all",
-    ),
-    ("enable.idempotence", "every producer is idempotent"),
-    ("transactional.id", "it is set for each producer"),
-    ("partitioner", "partitions are chosen by lane and tier"),
-    ("message.max.bytes", "it follows from the source topics"),
-    ("queued.max.messages.kbytes", "it is set for each reader"),
-    ("log.queue", "log lines are collected"),
-    ("test.mock.num.brokers", "use `posthaste dev`"),
-    ("test.mock.broker.rtt", "use `posthaste dev`"),
-];
 
 /// The base of every client's settings.
 ///
@@ -93,13 +53,7 @@ pub fn producer_config(kafka: &Kafka) -> ClientConfig {
     config
 }
 
-/// Why a property cannot be set, if it cannot.
-fn ours(name: &str) -> Option<&'static str> {
-    OURS.iter()
-        .find_map(|(ours, instead)| (*ours == name).then_some(*instead))
-}
-
-/// Everything that is wrong with `kafka.properties`: unknown, not valid, or not to be set.
+/// What librdkafka says is wrong with `kafka.properties`: unknown, not valid, or not fitting together.
 ///
 /// Touches no network. Values are not shown, since some are secrets.
 #[must_use]
@@ -110,12 +64,9 @@ pub fn property_faults(kafka: &Kafka) -> Vec<Fault> {
             "/kafka/properties/{}",
             name.replace('~', "~0").replace('/', "~1")
         );
-        if let Some(instead) = ours(name) {
-            faults.push(Fault::new(
-                pointer,
-                format!("`{name}` cannot be set here: {instead}"),
-            ));
-        } else if let Err(error) = ClientConfig::new().set(name, value).create_native_config() {
+        if ours(name).is_none()
+            && let Err(error) = ClientConfig::new().set(name, value).create_native_config()
+        {
             let what = match error {
                 KafkaError::ClientConfig(_, description, _, _)
                     if !description.contains(value.as_str()) =>
@@ -337,7 +288,6 @@ mod tests {
     #[test]
     fn every_wrong_property_is_named_and_no_value_is_shown() {
         let faults = property_faults(&kafka(&[
-            ("enable.auto.commit", "true"),
             ("linger.ms", "canary"),
             ("no.such.thing", "canary"),
             ("session.timeout.ms", "10000"),
@@ -346,7 +296,6 @@ mod tests {
         assert_eq!(
             found,
             [
-                "/kafka/properties/enable.auto.commit",
                 "/kafka/properties/linger.ms",
                 "/kafka/properties/no.such.thing"
             ]

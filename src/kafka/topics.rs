@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::config::settings::Settings;
+use crate::kafka::names::Names;
 
 use super::commands::Commands;
 use super::errors::{Access, Error, Finding, Kind, Operation, Severity};
@@ -20,8 +21,7 @@ mod verify;
 
 pub use admin::{Cluster, Made, MockCreate, TopicAdmin};
 pub use table::{
-    DEFAULT_MAX_MESSAGE_BYTES, Fit, Names, Need, Rule, TopicSpec, dedicated_destination,
-    dedicated_name, dedicated_prefix, dedicated_spec, specs, with_room,
+    DEFAULT_MAX_MESSAGE_BYTES, Fit, Need, Rule, TopicSpec, dedicated_spec, specs, with_room,
 };
 pub use verify::{Configs, Replication, Shape, verify};
 
@@ -91,12 +91,12 @@ pub async fn survey(settings: &Settings, admin: &TopicAdmin) -> Result<Survey, E
     let largest = largest_source(&sources, admin, &mut findings).await?;
     let max_message_bytes = with_room(largest);
 
-    let lanes = Names::new(prefix).lanes;
+    let names = Names::new(prefix);
     let mut settings = settings.clone();
-    if let Some(shape) = cluster.topics.get(&lanes) {
+    if let Some(shape) = cluster.topics.get(&*names.lanes) {
         // A wrong number of lanes is one finding; the other topics are judged by the number that there is.
         let all = specs(&settings, max_message_bytes);
-        let spec = all.iter().filter(|spec| spec.name == lanes);
+        let spec = all.iter().filter(|spec| *spec.name == *names.lanes);
         findings.extend(
             spec.flat_map(|spec| verify(spec, *shape, None, replication, admin.commands())),
         );
@@ -105,7 +105,7 @@ pub async fn survey(settings: &Settings, admin: &TopicAdmin) -> Result<Survey, E
     let dedicated: Vec<String> = cluster
         .topics
         .keys()
-        .filter(|name| dedicated_destination(prefix, name).is_some())
+        .filter(|name| names.destination_of(name).is_some())
         .cloned()
         .collect();
     let mut present = Vec::new();
@@ -239,7 +239,7 @@ async fn make(
     }
 }
 
-/// Makes a retry topic for one destination. `name` is from [`dedicated_name`] and was never used before.
+/// Makes a retry topic for one destination. `name` is from [`Names::dedicated_retry`] and was never used before.
 ///
 /// # Errors
 /// If it is not allowed, the broker does not make it as asked, or a topic of that name exists.

@@ -166,7 +166,7 @@ fn known() -> String {
 
 fn not_built(kind: &str) -> String {
     if TYPES.iter().any(|(name, _)| *name == kind) {
-        format!("`\"type\": \"{kind}\"` is not supported yet")
+        format!("\"type\": \"{kind}\" is not supported yet")
     } else {
         let shown: String = kind.chars().take(80).collect();
         format!("`{shown}` is no type of sink; write one of {}", known())

@@ -37,7 +37,7 @@ fn a_type_that_is_not_built_is_refused_by_name() {
         "rabbitmq",
         "hookdeck",
     ] {
-        let message = format!("`\"type\": \"{kind}\"` is not supported yet");
+        let message = format!("\"type\": \"{kind}\" is not supported yet");
         assert_eq!(
             faults(&json!({"type": kind})),
             [("/sink/type".to_owned(), message)]

@@ -250,7 +250,7 @@ fn authenticate(fields: &mut Fields<'_>, headers: &mut HeaderMap) {
         Some("api_key") => api_key(&mut auth),
         Some("oauth2") => {
             // Its fields are documented, so they are no mistakes of their own.
-            auth.fault("type", "`\"type\": \"oauth2\"` is not supported yet");
+            auth.fault("type", "\"type\": \"oauth2\" is not supported yet");
             return;
         }
         Some(_) => {
@@ -330,7 +330,7 @@ fn refuse_tls(fields: &mut Fields<'_>) {
     };
     for name in ["ca", "cert", "key"] {
         if tls.value(name).is_some() {
-            tls.fault(name, format!("`\"{name}\"` is not supported yet"));
+            tls.fault(name, format!("\"{name}\" is not supported yet"));
         }
     }
     tls.close();
