@@ -191,7 +191,7 @@ pub async fn serve(
         metrics.clone(),
         tokio::runtime::Handle::current(),
     );
-    let documents = Documents::new(Arc::clone(&settings), Arc::clone(&guard));
+    let documents = Documents::new(Arc::clone(&settings));
     let catalog = Catalog::new(documents, metrics.clone());
     let (changed, mut changes) = mpsc::unbounded_channel();
     let reader = Reader::new(

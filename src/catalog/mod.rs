@@ -7,7 +7,7 @@
 
 pub mod reader;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -16,10 +16,10 @@ use tokio::sync::watch;
 use crate::config::destination as document;
 use crate::config::faults::Fault;
 use crate::config::settings::Settings;
+use crate::domain::destination::Destination;
 use crate::domain::event_type::InvalidPattern;
 use crate::domain::ids::{DestinationId, TenantId};
 use crate::domain::subscription_index::SubscriptionIndex;
-use crate::egress::Guard;
 use crate::sinks::Sink;
 use crate::sinks::prepared::Prepared;
 use crate::telemetry::metrics::Metrics;
@@ -28,14 +28,13 @@ use crate::telemetry::metrics::Metrics;
 #[derive(Debug)]
 pub struct Documents {
     settings: Arc<Settings>,
-    guard: Arc<Guard>,
 }
 
 impl Documents {
-    /// Checks by these settings and this guard.
+    /// Checks by these settings.
     #[must_use]
-    pub fn new(settings: Arc<Settings>, guard: Arc<Guard>) -> Self {
-        Self { settings, guard }
+    pub fn new(settings: Arc<Settings>) -> Self {
+        Self { settings }
     }
 
     /// Reads one record of `destinations`.
@@ -49,25 +48,51 @@ impl Documents {
         document_offset: i64,
     ) -> Result<Prepared, Vec<Fault>> {
         let knows = |topic: &str| self.settings.source_of(topic).is_some();
-        let parsed = document::parse(key, value, &knows, &self.settings);
+        self.prepare(
+            document::parse(key, value, &knows, &self.settings),
+            value,
+            document_offset,
+        )
+    }
+
+    /// Reads a document that no record holds yet.
+    ///
+    /// # Errors
+    /// All that is wrong with it.
+    pub fn read_unkeyed(&self, value: &[u8]) -> Result<Prepared, Vec<Fault>> {
+        let knows = |topic: &str| self.settings.source_of(topic).is_some();
+        self.prepare(
+            document::parse_document(value, &knows, &self.settings),
+            value,
+            -1,
+        )
+    }
+
+    fn prepare(
+        &self,
+        parsed: Result<Destination, Vec<Fault>>,
+        value: &[u8],
+        document_offset: i64,
+    ) -> Result<Prepared, Vec<Fault>> {
         let destination = match parsed {
             Ok(destination) => destination,
             Err(mut faults) => {
                 // The sink's own faults too, so that one answer names them all.
                 if let Ok(serde_json::Value::Object(body)) = serde_json::from_slice(value)
                     && let Some(sink @ serde_json::Value::Object(_)) = body.get("sink")
-                    && let Err(more) = Sink::parse(sink, &self.settings, &self.guard)
+                    && let Err(more) = Sink::parse(sink, &self.settings)
                 {
-                    let new: Vec<Fault> = more
-                        .into_iter()
-                        .filter(|fault| !faults.contains(fault))
-                        .collect();
-                    faults.extend(new);
+                    let known: HashSet<String> =
+                        faults.iter().map(|fault| fault.pointer.clone()).collect();
+                    faults.extend(
+                        more.into_iter()
+                            .filter(|fault| !known.contains(&fault.pointer)),
+                    );
                 }
                 return Err(faults);
             }
         };
-        let sink = Sink::parse(&destination.sink, &self.settings, &self.guard)?;
+        let sink = Sink::parse(&destination.sink, &self.settings)?;
         Ok(Prepared {
             destination,
             sink,

@@ -2,31 +2,95 @@
 //!
 //! Exit codes: 0 fine; 1 the answer is no; 64 wrong usage; 69 Kafka not reachable; 70 a bug; 78 wrong settings.
 
+pub mod check;
+pub mod destinations;
+pub mod publish;
+pub mod redact;
 mod serve;
 
+use std::fmt;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use tokio::sync::watch;
 
+use crate::catalog::Documents;
 use crate::config;
 use crate::config::faults::Fault;
 use crate::config::settings::Settings;
+use crate::domain::ids::DestinationId;
 use crate::domain::units::Span;
 use crate::egress::{self, Guard};
+use crate::kafka::client::property_faults;
+use crate::kafka::errors::{Error, Kind};
 use crate::telemetry::logs;
 
-/// The answer is no.
-pub const NO: u8 = 1;
-/// Wrong usage.
-pub const USAGE: u8 = 64;
-/// Kafka is not reachable.
-pub const UNREACHABLE: u8 = 69;
-/// A bug, or a failure that a restart may mend.
-pub const SOFTWARE: u8 = 70;
-/// Wrong settings.
-pub const SETTINGS: u8 = 78;
+/// Exit codes; the numbers from 64 on are those of `sysexits.h`.
+pub mod exit {
+    /// Done.
+    pub const FINE: u8 = 0;
+    /// The answer is no.
+    pub const NO: u8 = 1;
+    /// Wrong usage.
+    pub const USAGE: u8 = 64;
+    /// Kafka is not reachable.
+    pub const UNREACHABLE: u8 = 69;
+    /// A bug, or a failure that a restart may mend.
+    pub const BUG: u8 = 70;
+    /// Wrong settings.
+    pub const SETTINGS: u8 = 78;
+}
+
+/// How results are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+pub enum Output {
+    /// For people.
+    #[default]
+    Text,
+    /// For programs.
+    Json,
+}
+
+/// The command was called in a way that makes no sense.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WrongUsage(pub String);
+
+impl fmt::Display for WrongUsage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for WrongUsage {}
+
+/// The exit code for an error that ended a command.
+#[must_use]
+pub fn exit_code(error: &anyhow::Error) -> u8 {
+    if let Some(error) = error.downcast_ref::<Error>() {
+        return exit_code_of(error.kind());
+    }
+    if error.downcast_ref::<WrongUsage>().is_some() {
+        return exit::USAGE;
+    }
+    exit::BUG
+}
+
+/// The exit code for trouble with Kafka.
+#[must_use]
+pub fn exit_code_of(kind: Kind) -> u8 {
+    match kind {
+        Kind::Unreachable => exit::UNREACHABLE,
+        Kind::Settings => exit::SETTINGS,
+        Kind::Auth
+        | Kind::Acl
+        | Kind::TopicMissing
+        | Kind::Policy
+        | Kind::TooLarge
+        | Kind::Other => exit::NO,
+    }
+}
 
 /// Delivers events from Kafka topics to the destinations that your customers choose.
 #[derive(Debug, Parser)]
@@ -50,6 +114,9 @@ struct Common {
     /// One setting, before file and environment: `retry.dedicated_topics=64`.
     #[arg(long = "set", global = true, value_name = "KEY=VALUE", value_parser = key_value)]
     set: Vec<(String, String)>,
+    /// How results are written.
+    #[arg(long, global = true, value_enum, default_value_t = Output::Text)]
+    output: Output,
     /// How log lines are written, to standard error.
     #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
     log: LogFormat,
@@ -74,6 +141,12 @@ enum Command {
         #[arg(long = "for", value_name = "20s")]
         run_for: Option<Span>,
     },
+    /// Look whether settings, connection, topics and permissions are as they must be; changes nothing.
+    Check,
+    /// Write one event to a topic.
+    Publish(publish::PublishArgs),
+    /// List, read, write and delete destinations over their topic.
+    Destinations(destinations::DestinationsArgs),
     /// Judge URLs as a send would: one URL a line on standard input. Needs no Kafka.
     Egress,
 }
@@ -92,10 +165,10 @@ pub fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => {
             // Help and version go to standard output and are no mistakes.
-            let code = if error.use_stderr() { USAGE } else { 0 };
+            let code = if error.use_stderr() { exit::USAGE } else { 0 };
             return match error.print() {
                 Ok(()) => ExitCode::from(code),
-                Err(_closed) => ExitCode::from(SOFTWARE),
+                Err(_closed) => ExitCode::from(exit::BUG),
             };
         }
     };
@@ -114,7 +187,7 @@ pub fn main() -> ExitCode {
             "posthaste: --log-filter: {}",
             crate::telemetry::error_chain(&error)
         );
-        return ExitCode::from(USAGE);
+        return ExitCode::from(exit::USAGE);
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -123,7 +196,7 @@ pub fn main() -> ExitCode {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("posthaste: the runtime does not start: {error}");
-            return ExitCode::from(SOFTWARE);
+            return ExitCode::from(exit::BUG);
         }
     };
     let code = runtime.block_on(run(cli.common, cli.command));
@@ -138,13 +211,53 @@ async fn run(common: Common, command: Command) -> u8 {
     }
     let settings = match load(&common) {
         Ok(settings) => settings,
+        Err(faults) if matches!(command, Command::Check) => {
+            let told = check::wrong_settings(faults, common.output, &mut std::io::stdout());
+            return ended("check", told);
+        }
         Err(faults) => return wrong_settings(&faults),
     };
+    let (output, mut input, mut out) = (common.output, std::io::stdin(), std::io::stdout());
     match command {
         Command::Serve(arguments) => serve::run(settings, arguments).await,
         Command::Dev { .. } => unreachable!("handled above"),
+        Command::Check => ended("check", check::run(&settings, output, &mut out).await),
+        Command::Publish(args) => {
+            let ran = publish::run(&args, &settings, output, &mut input, &mut out).await;
+            ended("publish", ran)
+        }
+        Command::Destinations(args) => {
+            let guard = match Guard::new(&settings.egress, settings.webhook.dns_timeout.0) {
+                Ok(guard) => guard,
+                Err(faults) => return wrong_settings(&faults),
+            };
+            let settings = Arc::new(settings);
+            let documents = Documents::new(Arc::clone(&settings));
+            let validate = |value: &[u8]| accept(&documents, &guard, value);
+            let ran =
+                destinations::run(&args, &settings, &validate, output, &mut input, &mut out).await;
+            ended("destinations", ran)
+        }
         Command::Egress => judge(&settings).await,
     }
+}
+
+/// Checks a document as the catalog will, and whether its addresses may be sent to.
+fn accept(documents: &Documents, guard: &Guard, value: &[u8]) -> Result<DestinationId, Vec<Fault>> {
+    let prepared = documents.read_unkeyed(value)?;
+    prepared
+        .sink
+        .check_egress(guard)
+        .map_err(|fault| vec![fault])?;
+    Ok(prepared.destination.id)
+}
+
+/// The exit code of a command; an error is told.
+fn ended(command: &str, ran: anyhow::Result<u8>) -> u8 {
+    ran.unwrap_or_else(|error| {
+        eprintln!("posthaste {command}: {error:#}");
+        exit_code(&error)
+    })
 }
 
 fn load(common: &Common) -> Result<Settings, Vec<Fault>> {
@@ -152,11 +265,18 @@ fn load(common: &Common) -> Result<Settings, Vec<Fault>> {
     if let Some(brokers) = &common.brokers {
         overrides.push(("kafka.brokers".to_owned(), brokers.clone()));
     }
-    config::load(&config::Sources {
+    let sources = config::Sources {
         file: common.config.clone(),
         env: config::env::variables(),
         overrides,
-    })
+    };
+    let egress = |settings: &Settings| {
+        Guard::new(&settings.egress, settings.webhook.dns_timeout.0)
+            .err()
+            .unwrap_or_default()
+    };
+    let properties = |settings: &Settings| property_faults(&settings.kafka);
+    config::load_checked(&sources, &[&egress, &properties])
 }
 
 /// Tells all that is wrong with the settings.
@@ -165,7 +285,7 @@ fn wrong_settings(faults: &[Fault]) -> u8 {
     for fault in faults {
         eprintln!("  {fault}");
     }
-    SETTINGS
+    exit::SETTINGS
 }
 
 async fn dev(common: Common, run_for: Option<Span>) -> u8 {
@@ -175,10 +295,10 @@ async fn dev(common: Common, run_for: Option<Span>) -> u8 {
     };
     match crate::dev::run(options, stop_signal()).await {
         Ok(true) => 0,
-        Ok(false) => NO,
+        Ok(false) => exit::NO,
         Err(error) => {
             eprintln!("posthaste dev: {error:#}");
-            SOFTWARE
+            exit::BUG
         }
     }
 }
@@ -193,7 +313,7 @@ async fn judge(settings: &Settings) -> u8 {
         Ok(()) => 0,
         Err(error) => {
             eprintln!("posthaste egress: {error}");
-            SOFTWARE
+            exit::BUG
         }
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use clap::Args;
 
-use super::{SETTINGS, SOFTWARE, stop_signal, wrong_settings};
+use super::{exit, stop_signal, wrong_settings};
 use crate::app::{self, Error, Roles};
 use crate::config::settings::Settings;
 use crate::kafka::topics::TopicAdmin;
@@ -29,7 +29,7 @@ pub(super) async fn run(settings: Settings, arguments: Arguments) -> u8 {
         for problem in problems {
             eprintln!("posthaste serve: {problem}");
         }
-        return SETTINGS;
+        return exit::SETTINGS;
     }
     let roles = arguments.roles.unwrap_or(Roles::ALL);
     let factory =
@@ -42,11 +42,11 @@ pub(super) async fn run(settings: Settings, arguments: Arguments) -> u8 {
             for finding in findings {
                 eprintln!("  {finding}");
             }
-            SETTINGS
+            exit::SETTINGS
         }
         Err(Error::Failed(error)) => {
             eprintln!("posthaste serve: {error:#}");
-            SOFTWARE
+            exit::BUG
         }
     }
 }

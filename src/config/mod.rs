@@ -30,6 +30,7 @@ mod strict_json;
 mod tests;
 mod words;
 
+pub use properties::ours;
 pub use read::{Reading, parse_all, read};
 
 /// Every setting with its default and a comment, as TOML.

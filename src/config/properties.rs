@@ -12,7 +12,7 @@ use super::layers::Layer;
 pub(super) const POINTER: &str = "/kafka/properties";
 
 /// What is set by us, and why.
-const OURS: [(&str, &str); 14] = [
+const OURS: [(&str, &str); 22] = [
     ("bootstrap.servers", "write `kafka.brokers`"),
     ("metadata.broker.list", "write `kafka.brokers`"),
     ("group.id", "write `kafka.group`"),
@@ -52,6 +52,17 @@ const OURS: [(&str, &str); 14] = [
         "it is `cooperative-sticky`, so that what stays with an instance goes on during a rebalance; with \
          `group.protocol = \"consumer\"` the broker chooses",
     ),
+    (
+        "auto.commit.enable",
+        "positions are committed when deliveries are settled",
+    ),
+    ("enable.partition.eof", "it is set for each reader"),
+    ("partitioner", "partitions are chosen by lane and tier"),
+    ("message.max.bytes", "it follows from the source topics"),
+    ("queued.max.messages.kbytes", "it is set for each reader"),
+    ("log.queue", "log lines are collected"),
+    ("test.mock.num.brokers", "use `posthaste dev`"),
+    ("test.mock.broker.rtt", "use `posthaste dev`"),
 ];
 
 const ACKS: &str = "an offset is settled only when all replicas in sync have what follows from it";
@@ -183,11 +194,18 @@ pub(super) fn read_files(layer: &mut Layer) {
     }
 }
 
+/// Why a librdkafka property cannot be set, if it cannot.
+#[must_use]
+pub fn ours(name: &str) -> Option<&'static str> {
+    OURS.iter()
+        .find_map(|(ours, reason)| (*ours == name).then_some(*reason))
+}
+
 /// Names what may not be set.
 pub(super) fn check(properties: &BTreeMap<String, String>, findings: &mut Findings) {
     for name in properties.keys() {
         let pointer = child(POINTER, name);
-        if let Some((_, reason)) = OURS.iter().find(|(ours, _)| ours == name) {
+        if let Some(reason) = ours(name) {
             findings.add(
                 &pointer,
                 format!("this property is set by Posthaste: {reason}"),

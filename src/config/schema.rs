@@ -37,38 +37,10 @@ pub fn destination_schema(sink: Schema) -> Value {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use schemars::json_schema;
     use serde_json::json;
 
     use super::*;
-
-    /// Stands in until the sinks have a schema of their own.
-    fn sink_schema() -> Schema {
-        json_schema!({
-            "type": "object",
-            "properties": {"type": {"type": "string", "description": "The protocol, such as `webhook`."}},
-            "required": ["type"]
-        })
-    }
-
-    /// `UPDATE_SCHEMAS=1 cargo test schemas` writes the file anew.
-    #[test]
-    fn schemas_in_the_repository_are_those_of_the_types() {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("schemas/destination.json");
-        let schema = destination_schema(sink_schema());
-        let text = serde_json::to_string_pretty(&schema).expect("JSON") + "\n";
-        if std::env::var_os("UPDATE_SCHEMAS").is_some() {
-            std::fs::write(&path, &text).expect("the repository can be written");
-        }
-        let pinned = std::fs::read_to_string(&path).expect("it was written once");
-        assert!(
-            pinned == text,
-            "schemas/destination.json is not what the types say; run `UPDATE_SCHEMAS=1 cargo test schemas` and look at \
-             the difference"
-        );
-    }
 
     #[test]
     fn definitions_of_the_sink_move_to_the_root() {
@@ -99,7 +71,7 @@ mod tests {
                 walk(member, &format!("{at}/{name}"));
             }
         }
-        let schema = destination_schema(sink_schema());
+        let schema = destination_schema(json_schema!({"type": "object"}));
         walk(&schema, "");
         let definitions = schema.get("$defs").and_then(Value::as_object);
         for (name, definition) in definitions.into_iter().flatten() {

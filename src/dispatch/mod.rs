@@ -7,6 +7,7 @@
 //! ticket when the broker has acknowledged it. One whose assignment ended before its attempt started is dropped.
 
 mod attempt;
+mod entry;
 mod queues;
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -26,7 +27,8 @@ use crate::sinks::Clients;
 use crate::sinks::prepared::Prepared;
 use crate::telemetry::metrics::{AttemptKind, HandOver, Metrics};
 
-use queues::{Allowance, Effect, Kind, Limits, Millis, Next, Queues, Start};
+use entry::{Allowance, Kind, Millis};
+use queues::{Effect, Limits, Next, Queues, Start};
 
 /// Tells the version of a destination that is in force.
 pub trait Destinations: Send + Sync + 'static {

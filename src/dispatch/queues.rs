@@ -14,12 +14,9 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
+use super::entry::{Allowance, Entry, Kind, Millis, Queued};
 use crate::domain::ids::DestinationId;
-use crate::domain::rate_limit::RateLimit;
 use crate::telemetry::metrics::HandOver;
-
-/// Milliseconds on a clock that never jumps.
-pub(crate) type Millis = i64;
 
 /// The bounds of all destinations together.
 #[derive(Debug, Clone, Copy)]
@@ -30,98 +27,6 @@ pub(crate) struct Limits {
     pub(crate) queue_bytes: usize,
     pub(crate) queue_wait: Millis,
     pub(crate) slow_after: Millis,
-}
-
-/// What a destination's document allows.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Allowance {
-    pub(crate) enabled: bool,
-    pub(crate) concurrency: usize,
-    /// Attempts a second in this instance.
-    pub(crate) rate: Option<f64>,
-}
-
-/// Fresh from the source topic, or from the retry topic.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Kind {
-    Fresh,
-    Backlog,
-}
-
-#[derive(Debug)]
-struct Queued<W> {
-    work: W,
-    bytes: usize,
-    since: Millis,
-}
-
-#[derive(Debug)]
-struct Entry<W> {
-    allowance: Allowance,
-    limit: RateLimit,
-    fresh: VecDeque<Queued<W>>,
-    backlog: VecDeque<Queued<W>>,
-    fresh_bytes: usize,
-    /// Attempts in flight: when each started, and its kind.
-    started: Vec<(u64, Millis, Kind)>,
-    last: Kind,
-    /// Has slow attempts while these hold half of all slots.
-    blocked: bool,
-    in_fresh_ring: bool,
-    in_backlog_ring: bool,
-    /// Told when the backlog's queue has room again.
-    room: Arc<Notify>,
-}
-
-impl<W> Entry<W> {
-    fn flying(&self, kind: Kind) -> usize {
-        self.started.iter().filter(|(_, _, k)| *k == kind).count()
-    }
-
-    fn queue(&self, kind: Kind) -> &VecDeque<Queued<W>> {
-        match kind {
-            Kind::Fresh => &self.fresh,
-            Kind::Backlog => &self.backlog,
-        }
-    }
-
-    fn may_start(&self, kind: Kind) -> bool {
-        let concurrency = self.allowance.concurrency.max(1);
-        if self.queue(kind).is_empty()
-            || !self.allowance.enabled
-            || (self.blocked && kind == Kind::Fresh)
-            || self.started.len() >= concurrency
-        {
-            return false;
-        }
-        let other = if kind == Kind::Fresh {
-            Kind::Backlog
-        } else {
-            Kind::Fresh
-        };
-        let contended = match kind {
-            Kind::Fresh => !self.backlog.is_empty() || self.flying(Kind::Backlog) > 0,
-            Kind::Backlog => !self.fresh.is_empty(),
-        };
-        if !contended {
-            return true;
-        }
-        if concurrency == 1 {
-            return self.last == other || self.queue(other).is_empty();
-        }
-        let half = match kind {
-            Kind::Fresh => concurrency / 2,
-            Kind::Backlog => concurrency - concurrency / 2,
-        };
-        self.flying(kind) < half
-    }
-
-    fn is_idle(&mut self, now: Millis) -> bool {
-        self.fresh.is_empty()
-            && self.backlog.is_empty()
-            && self.started.is_empty()
-            && self.limit.is_at_rest(now)
-    }
 }
 
 /// An attempt that may start.
@@ -200,19 +105,10 @@ impl<W> Queues<W> {
     }
 
     fn entry(&mut self, id: &DestinationId, allowance: Allowance) -> &mut Entry<W> {
-        let entry = self.entries.entry(id.clone()).or_insert_with(|| Entry {
-            allowance,
-            limit: RateLimit::new(allowance.rate),
-            fresh: VecDeque::new(),
-            backlog: VecDeque::new(),
-            fresh_bytes: 0,
-            started: Vec::new(),
-            last: Kind::Backlog,
-            blocked: false,
-            in_fresh_ring: false,
-            in_backlog_ring: false,
-            room: Arc::new(Notify::new()),
-        });
+        let entry = self
+            .entries
+            .entry(id.clone())
+            .or_insert_with(|| Entry::new(allowance));
         if entry.allowance != allowance {
             if entry.allowance.rate != allowance.rate {
                 entry.limit.set_rate(allowance.rate);

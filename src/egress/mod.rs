@@ -91,6 +91,35 @@ impl Refusal {
     }
 }
 
+/// Reads a URL, by rules that no setting changes, and gives the form that is to be dialled.
+///
+/// # Errors
+/// If it is malformed, of a scheme that is neither `http` nor `https`, or holds credentials.
+pub fn parse_url(text: &str) -> Result<Url, Refusal> {
+    if text.len() > URL_MAX || text.contains(char::is_control) || text.trim() != text {
+        return Err(Refusal::Malformed);
+    }
+    let mut url = Url::parse(text).map_err(|_not_a_url| Refusal::Malformed)?;
+    url.set_fragment(None);
+    // Before the host: of an unknown scheme `127.0.0.1` is a name.
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(Refusal::Scheme);
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(Refusal::Userinfo);
+    }
+    if let (Host::Domain(name), _) = target(&url)?
+        && !is_host_name(without_dot(name))
+    {
+        return Err(Refusal::Malformed);
+    }
+    // What is dialled is the text of this URL: it must mean the same when it is read again.
+    match Url::parse(url.as_str()) {
+        Ok(again) if again == url => Ok(url),
+        _ => Err(Refusal::Malformed),
+    }
+}
+
 /// Judges URLs and addresses by the operator's settings.
 #[derive(Debug)]
 pub struct Guard {
@@ -145,17 +174,9 @@ impl Guard {
     /// # Errors
     /// Why it may not be sent to.
     pub fn check_url(&self, text: &str) -> Result<Url, Refusal> {
-        if text.len() > URL_MAX || text.contains(char::is_control) || text.trim() != text {
-            return Err(Refusal::Malformed);
-        }
-        let mut url = Url::parse(text).map_err(|_not_a_url| Refusal::Malformed)?;
-        url.set_fragment(None);
+        let url = parse_url(text)?;
         self.check(&url)?;
-        // What is dialled is the text of this URL: it must mean the same when it is read again.
-        match Url::parse(url.as_str()) {
-            Ok(again) if again == url => Ok(url),
-            _ => Err(Refusal::Malformed),
-        }
+        Ok(url)
     }
 
     /// Judges a parsed URL, as before every send. Does not allocate.

@@ -336,3 +336,12 @@ proptest::proptest! {
         }
     }
 }
+
+#[tokio::test]
+async fn the_system_s_names_are_resolved() {
+    let mut guard = guard(&["localhost"], false);
+    guard.names = Names::System;
+    assert_eq!(verdict(&guard, "https://localhost/").await, "allowed");
+    let unknown = "https://no-such-host.invalid/";
+    assert_eq!(verdict(&guard, unknown).await, "refused unresolvable");
+}

@@ -8,57 +8,22 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use rdkafka::ClientConfig;
-use rdkafka::admin::AdminClient;
 use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::ConsumerContext;
-use rdkafka::error::KafkaError;
+use rdkafka::consumer::{BaseConsumer, ConsumerContext};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use tracing::Level;
 
 use super::errors::{self, Kind};
 use crate::config::faults::Fault;
+use crate::config::ours;
 use crate::config::settings::Kafka;
 
-/// Properties that the program itself sets, and what to use instead.
-const OURS: [(&str, &str); 22] = [
-    ("bootstrap.servers", "set `kafka.brokers`"),
-    ("metadata.broker.list", "set `kafka.brokers`"),
-    ("group.id", "set `kafka.group`"),
-    ("allow.auto.create.topics", "topics are made by name only"),
-    (
-        "enable.auto.commit",
-        "positions are committed when deliveries are settled",
-    ),
-    (
-        "auto.commit.enable",
-        "positions are committed when deliveries are settled",
-    ),
-    ("auto.commit.interval.ms", "set `ledger.commit_interval`"),
-    (
-        "enable.auto.offset.store",
-        "positions are committed when deliveries are settled",
-    ),
-    ("auto.offset.reset", "set `start` of the source"),
-    ("enable.partition.eof", "it is set for each reader"),
-    (
-        "partition.assignment.strategy",
-        "partitions move one by one (cooperative-sticky)",
-    ),
-    ("isolation.level", "it is set for each reader"),
-    ("acks", "every record is written with acks=all"),
-    (
-        "request.required.acks",
-        "every record is written with acks=all",
-    ),
-    ("enable.idempotence", "every producer is idempotent"),
-    ("transactional.id", "it is set for each producer"),
-    ("partitioner", "partitions are chosen by lane and tier"),
-    ("message.max.bytes", "it follows from the source topics"),
-    ("queued.max.messages.kbytes", "it is set for each reader"),
-    ("log.queue", "log lines are collected"),
-    ("test.mock.num.brokers", "use `posthaste dev`"),
-    ("test.mock.broker.rtt", "use `posthaste dev`"),
-];
+/// The consumer groups that we use, from `kafka.group`: of the sources, `lanes`, the retry topics, the configuration.
+#[must_use]
+pub fn groups(group: &str) -> [String; 4] {
+    ["", ".lanes", ".retry", ".catalog"].map(|role| format!("{group}{role}"))
+}
 
 /// The base of every client's settings.
 ///
@@ -88,13 +53,7 @@ pub fn producer_config(kafka: &Kafka) -> ClientConfig {
     config
 }
 
-/// Why a property cannot be set, if it cannot.
-fn ours(name: &str) -> Option<&'static str> {
-    OURS.iter()
-        .find_map(|(ours, instead)| (*ours == name).then_some(*instead))
-}
-
-/// Everything that is wrong with `kafka.properties`: unknown, not valid, or not to be set.
+/// What librdkafka says is wrong with `kafka.properties`: unknown, not valid, or not fitting together.
 ///
 /// Touches no network. Values are not shown, since some are secrets.
 #[must_use]
@@ -105,12 +64,9 @@ pub fn property_faults(kafka: &Kafka) -> Vec<Fault> {
             "/kafka/properties/{}",
             name.replace('~', "~0").replace('/', "~1")
         );
-        if let Some(instead) = ours(name) {
-            faults.push(Fault::new(
-                pointer,
-                format!("`{name}` cannot be set here: {instead}"),
-            ));
-        } else if let Err(error) = ClientConfig::new().set(name, value).create_native_config() {
+        if ours(name).is_none()
+            && let Err(error) = ClientConfig::new().set(name, value).create_native_config()
+        {
             let what = match error {
                 KafkaError::ClientConfig(_, description, _, _)
                     if !description.contains(value.as_str()) =>
@@ -124,8 +80,9 @@ pub fn property_faults(kafka: &Kafka) -> Vec<Fault> {
     }
     if faults.is_empty() {
         // What only shows when the properties come together: a missing file, a SASL mechanism without its settings.
-        let client: Result<AdminClient<LogContext>, KafkaError> =
-            config(kafka).create_with_context(LogContext);
+        let client: Result<BaseConsumer<LogContext>, KafkaError> = config(kafka)
+            .set("group.id", &kafka.group)
+            .create_with_context(LogContext);
         if let Err(KafkaError::ClientCreation(description)) = client {
             faults.push(Fault::new("/kafka/properties", description));
         }
@@ -166,8 +123,11 @@ pub fn forward_log(level: RDKafkaLogLevel, fac: &str, message: &str) {
 
 /// Logs an error that a client reports outside of any call.
 pub fn forward_error(error: &KafkaError, reason: &str) {
+    if errors::code(error) == Some(RDKafkaErrorCode::PartitionEOF) {
+        // An answer to whoever asked for it, and no trouble.
+        return;
+    }
     let (level, key) = match errors::kind(error) {
-        _ if matches!(error, KafkaError::PartitionEOF(_)) => return,
         Kind::Unreachable => (Level::WARN, UNREACHABLE.to_owned()),
         Kind::Auth => (Level::ERROR, AUTH.to_owned()),
         _ => (
@@ -206,6 +166,10 @@ fn judge_line(level: RDKafkaLogLevel, fac: &str, message: &str) -> (Level, Strin
         return (Level::DEBUG, fac.to_owned());
     }
     let level = match level {
+        // It says itself that it goes on: a coordinator that is still loading, for one.
+        RDKafkaLogLevel::Error | RDKafkaLogLevel::Warning if message.ends_with("retrying") => {
+            Level::INFO
+        }
         RDKafkaLogLevel::Emerg
         | RDKafkaLogLevel::Alert
         | RDKafkaLogLevel::Critical
@@ -230,16 +194,17 @@ fn emit(level: Level, key: &str, message: &str) {
         tracing::debug!(target: "kafka", "{message}");
         return;
     }
-    let repeated = LIMITER
+    let passed = LIMITER
         .get_or_init(Mutex::default)
         .lock()
         .unwrap_or_else(PoisonError::into_inner)
         .pass(key, Instant::now());
-    match (repeated, level) {
-        (None, _) => {}
-        (Some(repeated), Level::ERROR) => tracing::error!(target: "kafka", repeated, "{message}"),
-        (Some(repeated), Level::WARN) => tracing::warn!(target: "kafka", repeated, "{message}"),
-        (Some(repeated), _) => tracing::info!(target: "kafka", repeated, "{message}"),
+    let Some(held) = passed else { return };
+    let repeated = (held > 0).then_some(held);
+    match level {
+        Level::ERROR => tracing::error!(target: "kafka", repeated, "{message}"),
+        Level::WARN => tracing::warn!(target: "kafka", repeated, "{message}"),
+        _ => tracing::info!(target: "kafka", repeated, "{message}"),
     }
 }
 
@@ -323,7 +288,6 @@ mod tests {
     #[test]
     fn every_wrong_property_is_named_and_no_value_is_shown() {
         let faults = property_faults(&kafka(&[
-            ("enable.auto.commit", "true"),
             ("linger.ms", "canary"),
             ("no.such.thing", "canary"),
             ("session.timeout.ms", "10000"),
@@ -332,7 +296,6 @@ mod tests {
         assert_eq!(
             found,
             [
-                "/kafka/properties/enable.auto.commit",
                 "/kafka/properties/linger.ms",
                 "/kafka/properties/no.such.thing"
             ]

@@ -1,12 +1,27 @@
 //! The commands of Kafka's own tools that put right what is found wrong: from names and values to a line for a shell.
 
+use super::client;
 use crate::config::settings;
+
+/// What we do to our own topics.
+const OWN_TOPICS: [&str; 6] = [
+    "Describe",
+    "DescribeConfigs",
+    "Create",
+    "Delete",
+    "Read",
+    "Write",
+];
+
+/// What we do to source topics; Read includes Describe.
+const SOURCE_TOPICS: [&str; 2] = ["Read", "DescribeConfigs"];
 
 /// Writes commands for one cluster.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Commands {
     brokers: String,
     prefix: String,
+    groups: [String; 4],
     principal: String,
     secured: bool,
 }
@@ -27,6 +42,7 @@ impl Commands {
         Self {
             brokers: kafka.brokers.clone(),
             prefix: topics.prefix.clone(),
+            groups: client::groups(&kafka.group),
             principal,
             secured,
         }
@@ -36,6 +52,12 @@ impl Commands {
     #[must_use]
     pub fn brokers(&self) -> &str {
         &self.brokers
+    }
+
+    /// Whether `topic` is one of our own.
+    #[must_use]
+    pub fn is_ours(&self, topic: &str) -> bool {
+        !self.prefix.is_empty() && topic.starts_with(&self.prefix)
     }
 
     /// Sets properties of a topic.
@@ -83,37 +105,58 @@ impl Commands {
         )
     }
 
-    /// Allows an operation on a topic; on all of ours where it is one of ours, since retry topics come and go.
+    /// Allows an operation on a topic, and at once what else is needed there, so that one run of it is enough.
+    ///
+    /// For one of our own topics it is allowed on all of them, since retry topics come and go.
     #[must_use]
     pub fn allow_on_topic(&self, operation: &str, topic: &str) -> String {
-        let resource = if !self.prefix.is_empty() && topic.starts_with(&self.prefix) {
-            format!(
-                "--topic {} --resource-pattern-type prefixed",
-                quoted(&self.prefix)
-            )
+        if self.is_ours(topic) {
+            let prefix = quoted(&self.prefix);
+            return self.allow(
+                &OWN_TOPICS,
+                &format!("--topic {prefix} --resource-pattern-type prefixed"),
+            );
+        }
+        let operations: &[&str] = if SOURCE_TOPICS.contains(&operation) || operation == "Describe" {
+            &SOURCE_TOPICS
         } else {
-            format!("--topic {}", quoted(topic))
+            &[operation]
         };
-        self.allow(operation, &resource)
+        self.allow(operations, &format!("--topic {}", quoted(topic)))
     }
 
-    /// Allows an operation on a consumer group.
+    /// Allows an operation on a consumer group; on all of ours where it is one of them.
     #[must_use]
     pub fn allow_on_group(&self, operation: &str, group: &str) -> String {
-        self.allow(operation, &format!("--group {}", quoted(group)))
+        let group = group.to_owned();
+        let groups = if self.groups.contains(&group) {
+            self.groups.as_slice()
+        } else {
+            std::slice::from_ref(&group)
+        };
+        let groups: Vec<String> = groups
+            .iter()
+            .map(|group| format!("--group {}", quoted(group)))
+            .collect();
+        self.allow(&[operation], &groups.join(" "))
     }
 
     /// Allows an operation on the cluster.
     #[must_use]
     pub fn allow_on_cluster(&self, operation: &str) -> String {
-        self.allow(operation, "--cluster")
+        self.allow(&[operation], "--cluster")
     }
 
-    fn allow(&self, operation: &str, resource: &str) -> String {
+    fn allow(&self, operations: &[&str], resource: &str) -> String {
+        let operations: Vec<String> = operations
+            .iter()
+            .map(|operation| format!("--operation {operation}"))
+            .collect();
         format!(
-            "{} --add --allow-principal {} --operation {operation} {resource}",
+            "{} --add --allow-principal {} {} {resource}",
             self.tool("kafka-acls.sh"),
-            quoted(&self.principal)
+            quoted(&self.principal),
+            operations.join(" ")
         )
     }
 
@@ -187,17 +230,28 @@ mod tests {
             ),
             (
                 secured.allow_on_topic("Create", "posthaste.retry"),
-                r"kafka-acls.sh --bootstrap-server k1:9092,k2:9092 --command-config admin.properties --add --allow-principal 'User:o'\''neil' --operation Create --topic posthaste. --resource-pattern-type prefixed",
+                r"kafka-acls.sh --bootstrap-server k1:9092,k2:9092 --command-config admin.properties --add --allow-principal 'User:o'\''neil' --operation Describe --operation DescribeConfigs --operation Create --operation Delete --operation Read --operation Write --topic posthaste. --resource-pattern-type prefixed",
             ),
             (
                 plain.allow_on_topic("Read", "orders"),
                 "kafka-acls.sh --bootstrap-server k1:9092,k2:9092 --add --allow-principal User:PRINCIPAL \
-                 --operation Read --topic orders",
+                 --operation Read --operation DescribeConfigs --topic orders",
             ),
             (
-                plain.allow_on_group("Read", "posthaste"),
+                plain.allow_on_topic("Write", "orders"),
                 "kafka-acls.sh --bootstrap-server k1:9092,k2:9092 --add --allow-principal User:PRINCIPAL \
-                 --operation Read --group posthaste",
+                 --operation Write --topic orders",
+            ),
+            (
+                plain.allow_on_group("Read", "posthaste.lanes"),
+                "kafka-acls.sh --bootstrap-server k1:9092,k2:9092 --add --allow-principal User:PRINCIPAL \
+                 --operation Read --group posthaste --group posthaste.lanes --group posthaste.retry \
+                 --group posthaste.catalog",
+            ),
+            (
+                plain.allow_on_group("Read", "other"),
+                "kafka-acls.sh --bootstrap-server k1:9092,k2:9092 --add --allow-principal User:PRINCIPAL \
+                 --operation Read --group other",
             ),
         ] {
             assert_eq!(found, expected);

@@ -167,8 +167,7 @@ impl Access {
 pub struct Error {
     /// What it means and what to do.
     pub finding: Box<Finding>,
-    /// What the client said.
-    #[source]
+    /// What the client said; the finding tells it already.
     pub cause: KafkaError,
 }
 
@@ -280,7 +279,7 @@ pub fn explain(
     commands: &Commands,
 ) -> Finding {
     let kind = kind(error);
-    let detail = reason.map_or_else(|| detail(error), str::to_owned);
+    let detail = reason.map_or_else(|| detail(error), tidy);
     let resource = &access.resource;
     let operation = access.operation.as_str();
     let (subject, problem, fix) = match kind {
@@ -301,25 +300,8 @@ pub fn explain(
             "correct `security.protocol`, `sasl.*` and `ssl.*` under `kafka.properties`".to_owned(),
         ),
         Kind::Acl => acl(access, commands),
-        Kind::TopicMissing => (
-            resource.to_string(),
-            missing(code(error)).to_owned(),
-            match resource {
-                Resource::Topic(name) => commands.create_topic(name),
-                Resource::Cluster | Resource::Group(_) => "correct the name".to_owned(),
-            },
-        ),
-        Kind::TooLarge => (
-            resource.to_string(),
-            "the record is larger than the topic takes".to_owned(),
-            match resource {
-                Resource::Topic(name) => format!(
-                    "raise its limit, and `message.max.bytes` of the brokers where it is lower: {}",
-                    commands.alter_configs(name, &[("max.message.bytes", "BYTES".to_owned())])
-                ),
-                Resource::Cluster | Resource::Group(_) => "send less at once".to_owned(),
-            },
-        ),
+        Kind::TopicMissing => missing(code(error), resource, commands),
+        Kind::TooLarge => too_large(resource, commands),
         Kind::Policy => (
             resource.to_string(),
             format!("the broker refuses to make it like this: {detail}"),
@@ -373,11 +355,46 @@ fn acl(access: &Access, commands: &Commands) -> (String, String, String) {
     )
 }
 
-fn missing(code: Option<RDKafkaErrorCode>) -> &'static str {
-    match code {
+/// Subject, problem and fix of a topic that is not there.
+fn missing(
+    code: Option<RDKafkaErrorCode>,
+    resource: &Resource,
+    commands: &Commands,
+) -> (String, String, String) {
+    let problem = match code {
         Some(RDKafkaErrorCode::UnknownPartition) => "the partition does not exist",
         Some(RDKafkaErrorCode::InvalidTopic) => "is not a valid name of a topic",
         _ => "does not exist",
+    };
+    let fix = match resource {
+        Resource::Topic(name) if commands.is_ours(name) => {
+            "start `posthaste serve` once: it makes its topics".to_owned()
+        }
+        Resource::Topic(name) => commands.create_topic(name),
+        Resource::Cluster | Resource::Group(_) => "correct the name".to_owned(),
+    };
+    (resource.to_string(), problem.to_owned(), fix)
+}
+
+/// Subject, problem and fix of a record that is too large.
+fn too_large(resource: &Resource, commands: &Commands) -> (String, String, String) {
+    let fix = match resource {
+        Resource::Topic(name) => format!(
+            "raise its limit, and `message.max.bytes` of the brokers where it is lower: {}",
+            commands.alter_configs(name, &[("max.message.bytes", "BYTES".to_owned())])
+        ),
+        Resource::Cluster | Resource::Group(_) => "send less at once".to_owned(),
+    };
+    let problem = "the record is larger than the topic takes".to_owned();
+    (resource.to_string(), problem, fix)
+}
+
+/// A reason as librdkafka gives it, without the name of the connection and how long that was in which state.
+fn tidy(reason: &str) -> String {
+    let reason = reason.split(" (after ").next().unwrap_or(reason);
+    match reason.split_once(": ") {
+        Some((connection, what)) if connection.contains('/') => what.to_owned(),
+        _ => reason.to_owned(),
     }
 }
 
@@ -414,9 +431,26 @@ mod tests {
     }
 
     #[test]
+    fn reasons_are_told_without_the_inside_of_the_client() {
+        for (reason, expected) in [
+            (
+                "sasl_ssl://k:1/bootstrap: SASL authentication error: no such user (after 3ms in state AUTH_REQ)",
+                "SASL authentication error: no such user",
+            ),
+            (
+                "k:1/bootstrap: Connect to ipv4#127.0.0.1:1 failed: Connection refused (after 0ms in state CONNECT)",
+                "Connect to ipv4#127.0.0.1:1 failed: Connection refused",
+            ),
+            ("plain words: here", "plain words: here"),
+        ] {
+            assert_eq!(tidy(reason), expected);
+        }
+    }
+
+    #[test]
     fn each_error_says_what_and_how_to_go_on() {
         use RDKafkaErrorCode as C;
-        let rows: [(KafkaError, Access, Kind, &str, &str); 9] = [
+        let rows: [(KafkaError, Access, Kind, &str, &str); 10] = [
             (
                 KafkaError::MetadataFetch(C::BrokerTransportFailure),
                 Access::cluster(Operation::Describe),
@@ -436,7 +470,7 @@ mod tests {
                 Access::topic(Operation::Create, "posthaste.retry"),
                 Kind::Acl,
                 "topic posthaste.retry: not allowed: Create on Topic posthaste.retry (or on Cluster)",
-                "--operation Create --topic posthaste. --resource-pattern-type prefixed",
+                "--operation Create --operation Delete --operation Read --operation Write --topic posthaste. --resource-pattern-type prefixed",
             ),
             (
                 KafkaError::MessageConsumption(C::GroupAuthorizationFailed),
@@ -458,6 +492,13 @@ mod tests {
                 Kind::TopicMissing,
                 "topic orders: does not exist",
                 "kafka-topics.sh --bootstrap-server b:9092 --create --topic orders",
+            ),
+            (
+                KafkaError::MessageProduction(C::UnknownTopicOrPartition),
+                Access::topic(Operation::Write, "posthaste.destinations"),
+                Kind::TopicMissing,
+                "topic posthaste.destinations: does not exist",
+                "start `posthaste serve` once",
             ),
             (
                 KafkaError::MessageProduction(C::MessageSizeTooLarge),

@@ -8,19 +8,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use crate::config::settings::Settings;
+use crate::kafka::names::Names;
 
 use super::commands::Commands;
 use super::errors::{Access, Error, Finding, Kind, Operation, Severity};
 
 mod admin;
+mod eyes;
 pub mod sources;
 mod table;
 mod verify;
 
 pub use admin::{Cluster, Made, MockCreate, TopicAdmin};
 pub use table::{
-    DEFAULT_MAX_MESSAGE_BYTES, Fit, Names, Need, Rule, TopicSpec, dedicated_destination,
-    dedicated_name, dedicated_prefix, dedicated_spec, specs, with_room,
+    DEFAULT_MAX_MESSAGE_BYTES, Fit, Need, Rule, TopicSpec, dedicated_spec, specs, with_room,
 };
 pub use verify::{Configs, Replication, Shape, verify};
 
@@ -90,12 +91,12 @@ pub async fn survey(settings: &Settings, admin: &TopicAdmin) -> Result<Survey, E
     let largest = largest_source(&sources, admin, &mut findings).await?;
     let max_message_bytes = with_room(largest);
 
-    let lanes = Names::new(prefix).lanes;
+    let names = Names::new(prefix);
     let mut settings = settings.clone();
-    if let Some(shape) = cluster.topics.get(&lanes) {
+    if let Some(shape) = cluster.topics.get(&*names.lanes) {
         // A wrong number of lanes is one finding; the other topics are judged by the number that there is.
         let all = specs(&settings, max_message_bytes);
-        let spec = all.iter().filter(|spec| spec.name == lanes);
+        let spec = all.iter().filter(|spec| *spec.name == *names.lanes);
         findings.extend(
             spec.flat_map(|spec| verify(spec, *shape, None, replication, admin.commands())),
         );
@@ -104,21 +105,20 @@ pub async fn survey(settings: &Settings, admin: &TopicAdmin) -> Result<Survey, E
     let dedicated: Vec<String> = cluster
         .topics
         .keys()
-        .filter(|name| dedicated_destination(prefix, name).is_some())
+        .filter(|name| names.destination_of(name).is_some())
         .cloned()
         .collect();
-    let (mut present, mut absent) = (Vec::new(), Vec::new());
+    let mut present = Vec::new();
+    let mut unseen = Vec::new();
     for spec in specs(&settings, max_message_bytes) {
-        if cluster.topics.contains_key(&spec.name) {
-            present.push(spec);
+        let list = if cluster.topics.contains_key(&spec.name) {
+            &mut present
         } else {
-            match admin.topic(&spec.name).await {
-                Err(error) if error.kind() == Kind::Acl => findings.push(*error.finding),
-                Err(error) => return Err(error),
-                Ok(_) => absent.push(spec),
-            }
-        }
+            &mut unseen
+        };
+        list.push(spec);
     }
+    let absent = really_absent(unseen, admin, &mut findings).await?;
     let of_destinations = dedicated
         .iter()
         .map(|name| dedicated_spec(&settings, name, max_message_bytes));
@@ -136,6 +136,23 @@ pub async fn survey(settings: &Settings, admin: &TopicAdmin) -> Result<Survey, E
     })
 }
 
+/// Those of the topics that do not exist; the others are only hidden from us, which is a finding.
+async fn really_absent(
+    unseen: Vec<TopicSpec>,
+    admin: &TopicAdmin,
+    findings: &mut Vec<Finding>,
+) -> Result<Vec<TopicSpec>, Error> {
+    let mut absent = Vec::new();
+    for spec in unseen {
+        match admin.topic(&spec.name).await {
+            Err(error) if error.kind() == Kind::Acl => findings.push(*error.finding),
+            Err(error) => return Err(error),
+            Ok(_) => absent.push(spec),
+        }
+    }
+    Ok(absent)
+}
+
 /// Makes what is absent and checks what is present. Two that do it at once do not disturb each other.
 ///
 /// Source topics need not exist yet.
@@ -146,17 +163,61 @@ pub async fn ensure(settings: &Settings, admin: &TopicAdmin) -> Result<Report, V
     let survey = survey(settings, admin)
         .await
         .map_err(|error| vec![*error.finding])?;
-    let replication = survey.replication;
-    let (mut wrong, mut warnings): (Vec<Finding>, Vec<Finding>) = survey
-        .findings
+    let mut warnings = only_warnings(survey.findings)?;
+    let (created, raced) = make(survey.absent, survey.replication, admin).await?;
+    let names: Vec<&str> = created
+        .iter()
+        .map(String::as_str)
+        .chain(raced.iter().map(|spec| spec.name.as_str()))
+        .collect();
+    let topics = await_topics(&names, admin)
+        .await
+        .map_err(|finding| vec![finding])?;
+    let late = verify_all(&raced, &topics, survey.replication, admin)
+        .await
+        .map_err(|error| vec![*error.finding])?;
+    warnings.extend(only_warnings(late)?);
+    for warning in &warnings {
+        tracing::warn!(
+            fix = warning.fix,
+            "{}: {}",
+            warning.subject,
+            warning.problem
+        );
+    }
+    Ok(Report {
+        cluster_id: survey.cluster.id,
+        brokers: survey.cluster.brokers,
+        lanes: settings.topics.lanes,
+        replication: survey.replication.wanted,
+        max_message_bytes: survey.max_message_bytes,
+        sources: survey.sources,
+        dedicated: survey.dedicated,
+        created,
+        warnings,
+    })
+}
+
+/// The warnings, if there is nothing worse; else what is worse.
+fn only_warnings(findings: Vec<Finding>) -> Result<Vec<Finding>, Vec<Finding>> {
+    let (wrong, warnings): (Vec<Finding>, Vec<Finding>) = findings
         .into_iter()
         .partition(|finding| finding.severity == Severity::Error);
-    if !wrong.is_empty() {
-        return Err(wrong);
+    if wrong.is_empty() {
+        Ok(warnings)
+    } else {
+        Err(wrong)
     }
+}
 
-    let (mut created, mut raced) = (Vec::new(), Vec::new());
-    for spec in survey.absent {
+/// Makes topics; returns the names of those that were made, and those where somebody else was faster.
+async fn make(
+    absent: Vec<TopicSpec>,
+    replication: Replication,
+    admin: &TopicAdmin,
+) -> Result<(Vec<String>, Vec<TopicSpec>), Vec<Finding>> {
+    let (mut created, mut raced, mut wrong) = (Vec::new(), Vec::new(), Vec::new());
+    for spec in absent {
         match admin.create(&spec, replication.wanted).await {
             Ok(Made::New) => {
                 tracing::info!(
@@ -171,51 +232,14 @@ pub async fn ensure(settings: &Settings, admin: &TopicAdmin) -> Result<Report, V
             Err(error) => wrong.push(*error.finding),
         }
     }
-    if !wrong.is_empty() {
-        return Err(wrong);
+    if wrong.is_empty() {
+        Ok((created, raced))
+    } else {
+        Err(wrong)
     }
-    let names: Vec<&str> = created
-        .iter()
-        .map(String::as_str)
-        .chain(raced.iter().map(|spec| spec.name.as_str()))
-        .collect();
-    let topics = await_topics(&names, admin)
-        .await
-        .map_err(|finding| vec![finding])?;
-    let late = verify_all(&raced, &topics, replication, admin)
-        .await
-        .map_err(|error| vec![*error.finding])?;
-    for finding in late {
-        match finding.severity {
-            Severity::Error => wrong.push(finding),
-            Severity::Warning => warnings.push(finding),
-        }
-    }
-    if !wrong.is_empty() {
-        return Err(wrong);
-    }
-    for warning in &warnings {
-        tracing::warn!(
-            fix = warning.fix,
-            "{}: {}",
-            warning.subject,
-            warning.problem
-        );
-    }
-    Ok(Report {
-        cluster_id: survey.cluster.id,
-        brokers: survey.cluster.brokers,
-        lanes: settings.topics.lanes,
-        replication: replication.wanted,
-        max_message_bytes: survey.max_message_bytes,
-        sources: survey.sources,
-        dedicated: survey.dedicated,
-        created,
-        warnings,
-    })
 }
 
-/// Makes a retry topic for one destination. `name` is from [`dedicated_name`] and was never used before.
+/// Makes a retry topic for one destination. `name` is from [`Names::dedicated_retry`] and was never used before.
 ///
 /// # Errors
 /// If it is not allowed, the broker does not make it as asked, or a topic of that name exists.

@@ -8,13 +8,14 @@
 //! Invariant: every owned position is committed at least once a minute, so that Kafka does not forget it.
 
 mod dedicated;
+mod lanes;
 mod reader;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::consumer::CommitMode;
 use rdkafka::error::KafkaResult;
 use rdkafka::{ClientConfig, Offset};
 use tokio::runtime::Handle;
@@ -27,9 +28,9 @@ use crate::config::settings::Settings;
 use crate::dispatch::Dispatcher;
 use crate::domain::ids::DestinationId;
 use crate::domain::offset_ledger::OffsetLedger;
-use crate::domain::retry_tier::{shared_partition, tier_and_lane};
+use crate::domain::retry_tier::shared_partition;
 use crate::kafka::commit::Assigned;
-use crate::kafka::consumer::{Assignments, Context, Queue, SplitConsumer, TopicPartition};
+use crate::kafka::consumer::{Queue, SplitConsumer, TopicPartition};
 use crate::kafka::names::Names;
 use crate::kafka::outbox::{DedicatedTopics, Outbox};
 use crate::kafka::partition::{Bounds, Memory, Partition};
@@ -175,7 +176,7 @@ impl Retry {
         let lanes = Arc::new(SplitConsumer::new("lanes", &lanes, |_| {})?);
         lanes.subscribe(
             &[&shared.parts.names.lanes],
-            LaneAssignments(Arc::clone(&shared)),
+            lanes::LaneAssignments(Arc::clone(&shared)),
         )?;
         Ok(Self { shared, lanes })
     }
@@ -213,7 +214,7 @@ impl Retry {
                 _ = reconcile.tick() => dedicated::follow(&shared).await,
                 () = shared.reconcile.notified() => dedicated::make(&shared).await,
                 _ = look_after.tick() => dedicated::look_after(&shared).await,
-                _ = observe.tick() => observe_lag(&shared).await,
+                _ = observe.tick() => lanes::observe_lag(&shared).await,
             }
         }
         let (lanes, records) = (self.lanes, Arc::clone(&shared.consumer));
@@ -347,117 +348,5 @@ impl Shared {
                 tracing::warn!(kafka.topic = %topic, kafka.partition = number, error = %error, "a retry partition could not be unassigned");
             }
         }
-    }
-}
-
-struct LaneAssignments(Arc<Shared>);
-
-impl Assignments for LaneAssignments {
-    fn assigned(
-        &self,
-        _: &BaseConsumer<Context>,
-        partitions: &[TopicPartition],
-    ) -> KafkaResult<Vec<Offset>> {
-        // The topic holds no records; where to start does not matter.
-        Ok(vec![Offset::End; partitions.len()])
-    }
-
-    fn started(&self, queues: Vec<Arc<Queue>>) {
-        let shared = &self.0;
-        let lanes: Vec<u32> = queues
-            .iter()
-            .filter_map(|queue| u32::try_from(queue.number()).ok())
-            .collect();
-        lock(&shared.lanes).extend(&lanes);
-        for lane in lanes {
-            let topic = Arc::clone(&shared.parts.names.retry);
-            let mut told = false;
-            while let Err(error) = shared.read(&topic, lane, None, false) {
-                if *shared.shutdown.borrow() {
-                    return;
-                }
-                if !told {
-                    tracing::warn!(lane, error = %error, "a lane cannot be read yet; trying again each second");
-                    told = true;
-                }
-                std::thread::sleep(Duration::from_secs(1));
-            }
-        }
-        let owned = lock(&shared.lanes).len();
-        shared
-            .parts
-            .metrics
-            .retry
-            .lanes_owned
-            .set(i64::try_from(owned).unwrap_or(i64::MAX));
-        tracing::info!(lanes = owned, "lanes owned");
-        shared.parts.readiness.set("lanes", Ok(()));
-    }
-
-    fn revoked(&self, _: &BaseConsumer<Context>, partitions: &[TopicPartition], _lost: bool) {
-        let shared = &self.0;
-        let lanes: HashSet<u32> = partitions
-            .iter()
-            .filter_map(|(_, number)| u32::try_from(*number).ok())
-            .collect();
-        lock(&shared.lanes).retain(|lane| !lanes.contains(lane));
-        let readings: Vec<Reading> = {
-            let mut readings = lock(&shared.readings);
-            let keys: Vec<_> = readings
-                .keys()
-                .filter(|(_, lane)| lanes.contains(lane))
-                .cloned()
-                .collect();
-            keys.iter().filter_map(|key| readings.remove(key)).collect()
-        };
-        let settings = &shared.parts.settings;
-        let limit = if *shared.shutdown.borrow() {
-            settings.shutdown.timeout.0
-        } else {
-            settings.ledger.revoke_timeout.0
-        };
-        shared.stop(readings, limit);
-        let owned = lock(&shared.lanes).len();
-        shared
-            .parts
-            .metrics
-            .retry
-            .lanes_owned
-            .set(i64::try_from(owned).unwrap_or(i64::MAX));
-    }
-}
-
-/// Looks up how much waits in each tier.
-async fn observe_lag(shared: &Arc<Shared>) {
-    let shared = Arc::clone(shared);
-    let looked = tokio::task::spawn_blocking(move || {
-        let tiers = shared.parts.outbox.tiers();
-        let mut lags = vec![0_i64; tiers.partitions() as usize];
-        let lanes = shared.parts.settings.topics.lanes;
-        for partition in shared.assigned.all() {
-            let number = partition.number();
-            let tier = if partition.topic() == &shared.parts.names.retry {
-                tier_and_lane(number, lanes).map_or(0, |(tier, _)| tier)
-            } else {
-                u32::try_from(number).unwrap_or(0)
-            };
-            let limit = Duration::from_secs(2);
-            let ends = shared
-                .consumer
-                .client()
-                .fetch_watermarks(partition.topic(), number, limit);
-            if let (Ok((low, end)), Some(lag)) = (ends, lags.get_mut(tier as usize)) {
-                let position = partition.ledger().position().unwrap_or(low);
-                *lag += (end - position).max(0);
-            }
-        }
-        for (tier, lag) in lags.into_iter().enumerate() {
-            shared.parts.metrics.tier(tier).lag.set(lag);
-        }
-        let dedicated = i64::try_from(shared.parts.dedicated.len()).unwrap_or(i64::MAX);
-        shared.parts.metrics.retry.dedicated_topics.set(dedicated);
-    });
-    if looked.await.is_err() {
-        tracing::error!("looking up the lags of retry topics panicked");
     }
 }

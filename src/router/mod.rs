@@ -360,7 +360,10 @@ impl Assignments for RouterAssignments {
     fn revoked(&self, consumer: &BaseConsumer<Context>, partitions: &[TopicPartition], lost: bool) {
         let shared = &self.0;
         let taken = shared.assigned.remove(partitions);
+        // At a stop, what is in flight was waited for already.
+        let stopping = *shared.shutdown.borrow();
         let limit = shared.parts.settings.ledger.revoke_timeout.0;
+        let limit = if stopping { Duration::ZERO } else { limit };
         shared.runtime.block_on(shared.finish(&taken, limit));
         if !lost {
             let sent = shared

@@ -5,6 +5,11 @@
 //!
 //! Invariant: a sink that was parsed needs no further checks but those that depend on the moment of the send.
 
+#![cfg_attr(
+    not(feature = "sink-webhook"),
+    allow(unused, reason = "no sink is built that uses it")
+)]
+
 mod fields;
 #[cfg(feature = "sink-webhook")]
 pub mod prepared;
@@ -100,7 +105,7 @@ impl Sink {
     ///
     /// # Errors
     /// All mistakes in it, with pointers into the destination (`/sink/url`). They repeat no secret.
-    pub fn parse(sink: &Value, settings: &Settings, guard: &Guard) -> Result<Self, Vec<Fault>> {
+    pub fn parse(sink: &Value, settings: &Settings) -> Result<Self, Vec<Fault>> {
         let kind = match sink.get("type") {
             Some(Value::String(kind)) => kind.as_str(),
             Some(_) => return Err(vec![Fault::new("/sink/type", "must be a string")]),
@@ -112,9 +117,21 @@ impl Sink {
         };
         match kind {
             #[cfg(feature = "sink-webhook")]
-            "webhook" => webhook::Webhook::parse(sink, settings, guard)
+            "webhook" => webhook::Webhook::parse(sink, settings)
                 .map(|webhook| Self::Webhook(Box::new(webhook))),
             _ => Err(vec![Fault::new("/sink/type", not_built(kind))]),
+        }
+    }
+
+    /// Judges its addresses by the operator's settings, for people who write documents. Every send is judged again; a
+    /// document stays valid when the operator's settings change, so that its events are refused one by one and not lost.
+    ///
+    /// # Errors
+    /// What may not be sent to.
+    pub fn check_egress(&self, guard: &Guard) -> Result<(), Fault> {
+        match *self {
+            #[cfg(feature = "sink-webhook")]
+            Self::Webhook(ref webhook) => webhook.check_egress(guard),
         }
     }
 
@@ -149,7 +166,7 @@ fn known() -> String {
 
 fn not_built(kind: &str) -> String {
     if TYPES.iter().any(|(name, _)| *name == kind) {
-        format!("`\"type\": \"{kind}\"` is not supported yet")
+        format!("\"type\": \"{kind}\" is not supported yet")
     } else {
         let shown: String = kind.chars().take(80).collect();
         format!("`{shown}` is no type of sink; write one of {}", known())

@@ -227,7 +227,7 @@ fn stand_ins() -> Value {
 fn not_supported(tree: &Value) -> Vec<Fault> {
     let mut faults = Vec::new();
     if tree.pointer("/delivery/ordering") == Some(&json!("key")) {
-        let message = "\"key\" is not supported yet; leave it out or write \"none\"";
+        let message = "\"ordering\": \"key\" is not supported yet; leave it out or write \"none\"";
         faults.push(Fault::new("/delivery/ordering", message));
     }
     let subscriptions = tree.get("subscriptions").and_then(Value::as_array);
@@ -236,20 +236,21 @@ fn not_supported(tree: &Value) -> Vec<Fault> {
             let pointer = format!("/subscriptions/{index}/filter");
             faults.push(Fault::new(
                 pointer,
-                "filters are not supported yet; leave it out",
+                "\"filter\" is not supported yet; leave it out",
             ));
         }
     }
     let off = json!({"enabled": false});
-    for (key, what, nothing) in [
-        ("circuit", "circuit breakers are", &off),
-        ("disable", "disabling by failures is", &off),
-        ("monitor", "status monitors are", &Value::Null),
-        ("alerts", "alerts are", &json!({"channels": []})),
+    for (key, nothing) in [
+        ("circuit", &off),
+        ("disable", &off),
+        ("monitor", &Value::Null),
+        ("alerts", &json!({"channels": []})),
     ] {
         let asks = |value: &&Value| !value.is_null() && *value != nothing;
         if tree.get(key).filter(asks).is_some() {
-            let message = format!("{what} not supported yet; leave it out or write {nothing}");
+            let message =
+                format!("\"{key}\" is not supported yet; leave it out or write {nothing}");
             faults.push(Fault::new(child("", key), message));
         }
     }

@@ -5,19 +5,19 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rdkafka::admin::{
     AdminClient, AdminOptions, NewTopic, OwnedResourceSpecifier, ResourceSpecifier,
     TopicReplication,
 };
-use rdkafka::client::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::MetadataTopic;
-use rdkafka::producer::{DeliveryResult, Producer as _, ProducerContext, ThreadedProducer};
+use rdkafka::producer::{Producer as _, ThreadedProducer};
 
+use super::eyes::Eyes;
 use super::table::TopicSpec;
 use super::verify::{Configs, Shape};
 use crate::config::settings::Settings;
@@ -190,14 +190,29 @@ impl TopicAdmin {
                     .map(RDKafkaErrorCode::from)
                 {
                     Some(code) if errors::kind_of_code(code) == Kind::TopicMissing => Ok(None),
-                    Some(code) if errors::kind_of_code(code) == Kind::Acl => {
-                        Err(KafkaError::Global(code))
-                    }
-                    _ => Ok(topic.and_then(shape)),
+                    // Not allowed; or a leader is being elected, and it is asked again.
+                    Some(code) => Err(KafkaError::Global(code)),
+                    None => Ok(topic.and_then(shape)),
                 }
             },
         )
         .await
+    }
+
+    /// Answers with an error where a topic does not exist, for whoever is about to do `operation` with it: clients wait
+    /// for topics that are not there.
+    ///
+    /// # Errors
+    /// If it does not exist, may not be seen, or no broker answers in time.
+    pub async fn must_exist(&self, name: &str, operation: Operation) -> Result<(), Error> {
+        match self.topic(name).await? {
+            Some(_) => Ok(()),
+            None => Err(Error::from_code(
+                RDKafkaErrorCode::UnknownTopicOrPartition,
+                &Access::topic(operation, name),
+                &self.commands,
+            )),
+        }
     }
 
     /// The properties of topics that exist. A topic is missing in the answer if its properties may not be read.
@@ -381,47 +396,4 @@ fn shape(topic: &MetadataTopic) -> Option<Shape> {
         partitions: i32::try_from(partitions.len()).ok()?,
         replication: i32::try_from(replicas).ok()?,
     })
-}
-
-/// Remembers the first reason that a client gives for its trouble since it was last asked.
-#[derive(Debug, Default)]
-struct Eyes {
-    reason: Mutex<Option<(Kind, String)>>,
-}
-
-impl Eyes {
-    fn forget(&self) {
-        *self.reason.lock().unwrap_or_else(PoisonError::into_inner) = None;
-    }
-
-    fn seen(&self) -> (Option<Kind>, Option<String>) {
-        match &*self.reason.lock().unwrap_or_else(PoisonError::into_inner) {
-            Some((kind, reason)) => (Some(*kind), Some(reason.clone())),
-            None => (None, None),
-        }
-    }
-}
-
-impl ClientContext for Eyes {
-    fn log(&self, level: RDKafkaLogLevel, fac: &str, message: &str) {
-        client::forward_log(level, fac, message);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        let kind = errors::kind(&error);
-        let down = errors::code(&error) == Some(RDKafkaErrorCode::AllBrokersDown);
-        let mut kept = self.reason.lock().unwrap_or_else(PoisonError::into_inner);
-        // "All brokers down" explains nothing; that we are refused explains more than that we are cut off.
-        if !down && (kept.is_none() || kind == Kind::Auth) {
-            *kept = Some((kind, reason.to_owned()));
-        }
-        drop(kept);
-        client::forward_error(&error, reason);
-    }
-}
-
-impl ProducerContext for Eyes {
-    type DeliveryOpaque = ();
-
-    fn delivery(&self, _: &DeliveryResult<'_>, _: Self::DeliveryOpaque) {}
 }

@@ -3,8 +3,8 @@
 //! Invariant: this is the only place that says what a topic of ours is like.
 
 use crate::config::settings::Settings;
-use crate::domain::ids::DestinationId;
 use crate::kafka::errors::Severity;
+use crate::kafka::names::Names;
 
 const DAY_MS: i64 = 86_400_000;
 
@@ -15,71 +15,6 @@ const ROOM_BYTES: i64 = 64 * 1024;
 ///
 /// <https://kafka.apache.org/documentation/#brokerconfigs_message.max.bytes>
 pub const DEFAULT_MAX_MESSAGE_BYTES: i32 = 1_048_588;
-
-/// The names of our own topics.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Names {
-    /// The documents of destinations, key `tenant/id`; partition 0 only.
-    pub destinations: String,
-    /// Commands; partition 0 only.
-    pub control: String,
-    /// Without records: its partitions are shared out among the instances.
-    pub lanes: String,
-    /// Shared retries: partition = tier × L + lane.
-    pub retry: String,
-    /// Which destination has a retry topic of its own; partition 0 only.
-    pub dedicated: String,
-    /// Deliveries given up: partition = lane.
-    pub dead_letter: String,
-    /// One record for each attempt: partition = lane.
-    pub attempts: String,
-}
-
-impl Names {
-    /// The names under `prefix`.
-    #[must_use]
-    pub fn new(prefix: &str) -> Self {
-        let name = |rest: &str| format!("{prefix}{rest}");
-        Self {
-            destinations: name("destinations"),
-            control: name("control"),
-            lanes: name("lanes"),
-            retry: name("retry"),
-            dedicated: name("dedicated"),
-            dead_letter: name("dead-letter"),
-            attempts: name("attempts"),
-        }
-    }
-}
-
-/// What the names of all retry topics of single destinations begin with.
-#[must_use]
-pub fn dedicated_prefix(prefix: &str) -> String {
-    format!("{prefix}retry.")
-}
-
-/// The name of a retry topic of one destination; `suffix` is random, since a name must never be used twice.
-#[must_use]
-pub fn dedicated_name(prefix: &str, destination: &DestinationId, suffix: u32) -> String {
-    format!(
-        "{}{}.{}.{suffix:08x}",
-        dedicated_prefix(prefix),
-        destination.tenant(),
-        destination.id()
-    )
-}
-
-/// The destination whose retry topic `topic` is, if it is one.
-#[must_use]
-pub fn dedicated_destination(prefix: &str, topic: &str) -> Option<DestinationId> {
-    let rest = topic.strip_prefix(&dedicated_prefix(prefix))?;
-    let mut parts = rest.split('.');
-    let (tenant, id, suffix) = (parts.next()?, parts.next()?, parts.next()?);
-    let hex = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
-    (parts.next().is_none() && suffix.len() == 8 && suffix.bytes().all(hex))
-        .then(|| DestinationId::parse(&format!("{tenant}/{id}")))
-        .and_then(Result::ok)
-}
 
 /// How many partitions a topic may have beside the number that it is made with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -185,16 +120,16 @@ pub fn with_room(largest_source: i32) -> i32 {
 pub fn specs(settings: &Settings, max_message_bytes: i32) -> Vec<TopicSpec> {
     let names = Names::new(&settings.topics.prefix);
     let lanes = count(settings.topics.lanes);
-    let topic = |name, partitions, fit, rules: Vec<Rule>| TopicSpec {
-        name,
+    let topic = |name: &str, partitions, fit, rules: Vec<Rule>| TopicSpec {
+        name: name.to_owned(),
         partitions,
         fit,
         rules: common().into_iter().chain(rules).collect(),
     };
     vec![
-        topic(names.lanes, lanes, Fit::Lanes, vec![]),
+        topic(&names.lanes, lanes, Fit::Lanes, vec![]),
         topic(
-            names.destinations,
+            &names.destinations,
             1,
             Fit::One,
             vec![
@@ -202,16 +137,16 @@ pub fn specs(settings: &Settings, max_message_bytes: i32) -> Vec<TopicSpec> {
                 Rule::must("min.compaction.lag.ms", Need::AtLeast(DAY_MS)),
             ],
         ),
-        topic(names.control, 1, Fit::One, kept_days(7)),
-        topic(names.dedicated, 1, Fit::One, vec![compact()]),
+        topic(&names.control, 1, Fit::One, kept_days(7)),
+        topic(&names.dedicated, 1, Fit::One, vec![compact()]),
         topic(
-            names.retry,
+            &names.retry,
             tiers(settings).saturating_mul(lanes),
             Fit::Tiers,
             retry_rules(settings, max_message_bytes),
         ),
         topic(
-            names.dead_letter,
+            &names.dead_letter,
             lanes,
             Fit::AtLeast,
             kept_days(30)
@@ -220,7 +155,7 @@ pub fn specs(settings: &Settings, max_message_bytes: i32) -> Vec<TopicSpec> {
                 .collect(),
         ),
         topic(
-            names.attempts,
+            &names.attempts,
             lanes,
             Fit::AtLeast,
             kept_days(7)

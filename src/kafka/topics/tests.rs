@@ -1,7 +1,6 @@
 //! The table of topics and what is found wrong with one, without a broker.
 
 use super::*;
-use crate::domain::ids::DestinationId;
 use crate::domain::units::Span;
 
 const DAY_MS: i64 = 86_400_000;
@@ -9,6 +8,7 @@ const DAY_MS: i64 = 86_400_000;
 pub(crate) fn settings() -> Settings {
     let span = Span::secs;
     let mut settings = crate::config::defaults();
+    settings.kafka.brokers = "b:9092".to_owned();
     settings.retry.tiers = vec![span(5), span(30), span(43_200)];
     settings
 }
@@ -362,24 +362,5 @@ fn too_few_replicas_stop_a_start_only_where_somebody_asked_for_more() {
 fn replication_follows_the_brokers_up_to_three() {
     for (setting, brokers, expected) in [(0, 0, 1), (0, 1, 1), (0, 2, 2), (0, 9, 3), (2, 9, 2)] {
         assert_eq!(Replication::new(setting, brokers).wanted, expected);
-    }
-}
-
-#[test]
-fn the_name_of_a_dedicated_topic_tells_its_destination() {
-    let id = DestinationId::parse("acme/Orders_1").expect("valid");
-    let name = dedicated_name("posthaste.", &id, 0xab);
-    assert_eq!(name, "posthaste.retry.acme.Orders_1.000000ab");
-    assert_eq!(dedicated_destination("posthaste.", &name), Some(id));
-    for other in [
-        "posthaste.retry",
-        "posthaste.retry.acme.orders",
-        "posthaste.retry.acme.orders.000000AB",
-        "posthaste.retry.acme.orders.0000ab",
-        "posthaste.retry.acme.or.ders.000000ab",
-        "posthaste.retry.ACME.orders.000000ab",
-        "other.retry.acme.orders.000000ab",
-    ] {
-        assert_eq!(dedicated_destination("posthaste.", other), None, "{other}");
     }
 }

@@ -18,7 +18,7 @@ use crate::config::settings::Settings;
 use crate::domain::secret::Secret;
 use crate::domain::signature::SigningKey;
 use crate::domain::units::Span;
-use crate::egress::{Guard, Refusal};
+use crate::egress::{self, Guard, Refusal};
 use crate::sinks::fields::{Faults, Fields};
 
 /// Signing secrets of one destination at most: each adds 50 to 100 bytes to every request.
@@ -57,30 +57,28 @@ impl Webhook {
     ///
     /// # Errors
     /// All mistakes in it, with pointers below `/sink`.
-    pub(in crate::sinks) fn parse(
-        sink: &Value,
-        settings: &Settings,
-        guard: &Guard,
-    ) -> Result<Self, Vec<Fault>> {
+    pub(in crate::sinks) fn parse(sink: &Value, settings: &Settings) -> Result<Self, Vec<Fault>> {
         let faults = Faults::default();
         let read = Fields::open("/sink".to_owned(), sink, &faults)
-            .and_then(|fields| read(fields, &faults, settings, guard));
+            .and_then(|fields| read(fields, &faults, settings));
         let faults = faults.into_vec();
         match read {
             Some(webhook) if faults.is_empty() => Ok(webhook),
             _ => Err(faults),
         }
     }
+
+    /// Judges the URL by the operator's settings.
+    pub(in crate::sinks) fn check_egress(&self, guard: &Guard) -> Result<(), Fault> {
+        guard
+            .check(&self.url)
+            .map_err(|refusal| Fault::new("/sink/url", refusal.to_string()))
+    }
 }
 
-fn read(
-    mut fields: Fields<'_>,
-    faults: &Faults,
-    settings: &Settings,
-    guard: &Guard,
-) -> Option<Webhook> {
+fn read(mut fields: Fields<'_>, faults: &Faults, settings: &Settings) -> Option<Webhook> {
     fields.required_text("type");
-    let url = url(&mut fields, guard);
+    let url = url(&mut fields);
     let keys = signing(&mut fields, faults);
     let mut headers = custom_headers(&mut fields, faults);
     authenticate(&mut fields, &mut headers);
@@ -98,9 +96,9 @@ fn read(
     })
 }
 
-fn url(fields: &mut Fields<'_>, guard: &Guard) -> Option<Url> {
+fn url(fields: &mut Fields<'_>) -> Option<Url> {
     let text = fields.required_text("url")?;
-    match guard.check_url(text) {
+    match egress::parse_url(text) {
         Ok(url) => Some(url),
         Err(refusal) => {
             fields.fault(
@@ -113,7 +111,7 @@ fn url(fields: &mut Fields<'_>, guard: &Guard) -> Option<Url> {
                         "holds a user name or a password; write those in `auth`".to_owned()
                     }
                     Refusal::Scheme => {
-                        "is not of a scheme that is allowed here; write `https://…`".to_owned()
+                        "is of another scheme than `https` or `http`; write `https://…`".to_owned()
                     }
                     _ => refusal.to_string(),
                 },
@@ -252,7 +250,7 @@ fn authenticate(fields: &mut Fields<'_>, headers: &mut HeaderMap) {
         Some("api_key") => api_key(&mut auth),
         Some("oauth2") => {
             // Its fields are documented, so they are no mistakes of their own.
-            auth.fault("type", "`\"type\": \"oauth2\"` is not supported yet");
+            auth.fault("type", "\"type\": \"oauth2\" is not supported yet");
             return;
         }
         Some(_) => {
@@ -332,7 +330,7 @@ fn refuse_tls(fields: &mut Fields<'_>) {
     };
     for name in ["ca", "cert", "key"] {
         if tls.value(name).is_some() {
-            tls.fault(name, format!("`\"{name}\"` is not supported yet"));
+            tls.fault(name, format!("\"{name}\" is not supported yet"));
         }
     }
     tls.close();

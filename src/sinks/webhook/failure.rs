@@ -172,10 +172,10 @@ fn ours(error: &io::Error) -> Option<&'static str> {
 
 /// What is wrong with TLS, by the texts of rustls 0.23.
 fn tls(texts: &Texts) -> Option<String> {
-    const CERTIFICATE: [(&str, &str); 7] = [
+    const CERTIFICATE: [(&str, &str); 8] = [
         ("certificate not valid yet", "certificate is not valid yet"),
         ("NotValidYet", "certificate is not valid yet"),
-        ("revo", "certificate was revoked, or that cannot be told"),
+        ("evo", "certificate was revoked, or that cannot be told"),
         ("xpired", "certificate has expired"),
         (
             "UnknownIssuer",
@@ -184,6 +184,10 @@ fn tls(texts: &Texts) -> Option<String> {
         (
             "CaUsedAsEndEntity",
             "certificate is not signed by a known authority",
+        ),
+        (
+            "NotValidForName",
+            "certificate is not valid for this host name",
         ),
         ("for name", "certificate is not valid for this host name"),
     ];
@@ -206,11 +210,7 @@ fn tls(texts: &Texts) -> Option<String> {
     if texts.any(&["tls handshake eof"]) {
         return Some("connection closed during the handshake".to_owned());
     }
-    if texts.any(&[
-        "peer is incompatible",
-        "peer doesn't support",
-        "peer sent no certificates",
-    ]) {
+    if texts.any(&["peer is incompatible", "peer doesn't support"]) {
         return Some("no version or cipher in common with the server".to_owned());
     }
     texts
@@ -254,4 +254,103 @@ fn next<'a>(cause: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static
 /// The innermost cause of type `T`.
 fn find<T: Error + 'static>(error: &reqwest::Error) -> Option<&T> {
     chain(error).filter_map(|cause| cause.downcast_ref()).last()
+}
+
+#[cfg(test)]
+mod tests {
+    use rustls::{AlertDescription, CertificateError, InvalidMessage, PeerIncompatible};
+
+    use super::*;
+
+    #[test]
+    fn words_name_the_limit_that_was_reached() {
+        for (failure, words) in [
+            (
+                Failure::FirstByteTimeout(Duration::from_secs(20)),
+                "time-out after 20 s waiting for the first byte",
+            ),
+            (
+                Failure::ConnectTimeout(Duration::from_millis(1500)),
+                "time-out after 1500 ms while connecting",
+            ),
+            (Failure::Egress(Refusal::Address), Refusal::SENTENCE),
+            (Failure::Unresolvable, "DNS: the host name does not resolve"),
+            (Failure::Connect("connection refused"), "connection refused"),
+            (
+                Failure::Tls("certificate has expired".into()),
+                "TLS: certificate has expired",
+            ),
+        ] {
+            assert_eq!(failure.to_string(), words);
+        }
+    }
+
+    #[test]
+    fn what_this_machine_lacks_is_not_the_receiver_s_fault() {
+        for (code, expected) in [
+            (24, Some("the service has no free file descriptor")),
+            (23, Some("the service has no free file descriptor")),
+            (99, Some("the service has no free local port")),
+            (12, Some("the service is out of memory")),
+            (111, None),
+            (104, None),
+            (101, None),
+        ] {
+            assert_eq!(
+                ours(&io::Error::from_raw_os_error(code)),
+                expected,
+                "{code}"
+            );
+        }
+    }
+
+    #[test]
+    fn errors_of_tls_are_told_by_the_texts_of_rustls() {
+        use rustls::Error as Tls;
+        let authority = "certificate is not signed by a known authority";
+        for (error, expected) in [
+            (
+                Tls::InvalidCertificate(CertificateError::Expired),
+                "certificate has expired",
+            ),
+            (
+                Tls::InvalidCertificate(CertificateError::NotValidYet),
+                "certificate is not valid yet",
+            ),
+            (
+                Tls::InvalidCertificate(CertificateError::UnknownIssuer),
+                authority,
+            ),
+            (
+                Tls::InvalidCertificate(CertificateError::NotValidForName),
+                "certificate is not valid for this host name",
+            ),
+            (
+                Tls::InvalidCertificate(CertificateError::Revoked),
+                "certificate was revoked, or that cannot be told",
+            ),
+            (
+                Tls::InvalidCertificate(CertificateError::BadSignature),
+                "certificate is not valid",
+            ),
+            (
+                Tls::AlertReceived(AlertDescription::HandshakeFailure),
+                "the server ended the handshake (HandshakeFailure)",
+            ),
+            (
+                Tls::InvalidMessage(InvalidMessage::InvalidContentType),
+                "the server does not speak TLS at this port",
+            ),
+            (
+                Tls::PeerIncompatible(PeerIncompatible::NoCipherSuitesInCommon),
+                "no version or cipher in common with the server",
+            ),
+            (Tls::NoCertificatesPresented, "the handshake failed"),
+            (Tls::PeerSentOversizedRecord, "the handshake failed"),
+        ] {
+            let texts = Texts(vec!["client error (Connect)".into(), error.to_string()]);
+            assert_eq!(tls(&texts).as_deref(), Some(expected), "{error}");
+        }
+        assert_eq!(tls(&Texts(vec!["tcp connect error".into()])), None);
+    }
 }

@@ -1,8 +1,6 @@
 //! The headers of one attempt. Pure.
 //!
-//! Names and values that no attempt changes are shared with the prepared sink. What is allocated for one attempt: the
-//! map itself (2), `webhook-id`, `-timestamp`, `-signature` (3: value, prefix of what is signed, key schedule),
-//! `-event-type`, `-attempt`, `content-type`, and `webhook-replay` where there is one.
+//! Names and values that no attempt changes are shared with the prepared sink.
 
 use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 

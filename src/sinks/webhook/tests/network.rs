@@ -231,7 +231,7 @@ async fn the_guard_is_asked_at_every_send() {
         let guarded = guard(&strict).with_names(&[("hooks.example", &["8.8.8.8", "127.0.0.1"])]);
         let guarded = Arc::new(guarded);
         let sender = Sender {
-            sink: parse(json!({"url": url}), &open, &guard(&open)),
+            sink: parse(json!({"url": url}), &open),
             clients: Clients::new(&strict, Arc::clone(&guarded)).expect("clients"),
         };
         let report = sender.send().await;
@@ -292,4 +292,15 @@ async fn expired_secrets_alone_send_nothing() {
         "all signing secrets of the destination have expired"
     );
     assert_eq!(receiver.connections(), 0);
+}
+
+#[tokio::test]
+async fn an_ipv6_literal_is_dialled() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let port = listener.local_addr().expect("address").port();
+    let mut settings = settings();
+    settings.egress.allow = vec!["::1".to_owned()];
+    // Nobody listens at this port of `::1`.
+    let sender = Sender::new(json!({"url": format!("http://[::1]:{port}/")}), &settings);
+    assert_eq!(sender.send().await.outcome, Outcome::Network);
 }
