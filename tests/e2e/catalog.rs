@@ -96,7 +96,11 @@ fn refused(good: &Value) -> Vec<(Vec<u8>, &'static [&'static str])> {
         ),
         (
             with(json!({"delivery": {"ordering": "key"}})),
-            &["default/kept", "\"ordering\": \"key\" is not supported yet"],
+            &[
+                "default/kept",
+                "/delivery/ordering",
+                "\"key\" is not supported yet",
+            ],
         ),
         (
             with(json!({"sink": {"type": "pigeon"}})),
@@ -120,7 +124,7 @@ fn refused(good: &Value) -> Vec<(Vec<u8>, &'static [&'static str])> {
         ),
         (
             with(json!({"tenant": "another"})),
-            &["default/kept", "/tenant"],
+            &["default/kept", "another/kept"],
         ),
     ]
 }

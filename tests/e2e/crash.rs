@@ -1,6 +1,8 @@
 //! Whatever is killed, stopped or started: nothing is lost, and what repeats was not settled.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -27,7 +29,7 @@ struct Load {
 }
 
 impl Load {
-    async fn on(kafka: std::sync::Arc<Kafka>, what: &str, partitions: i32, events: usize) -> Self {
+    async fn on(kafka: Arc<Kafka>, what: &str, partitions: i32, events: usize) -> Self {
         let scene = Scene::on(kafka, what, partitions).await;
         let receiver = Receiver::start().await;
         receiver.on("/flaky", |request| {
@@ -93,16 +95,16 @@ impl Load {
     /// Counts what may come again: each record that is not settled now, in the source and in retry topics.
     async fn count_unsettled(&self, repeats: &mut Repeats) {
         let source = unsettled(&self.scene, &self.scene.group, &self.scene.topic).await;
-        let mut open = source.len();
+        let mut unsettled_records = source.len();
         for id in DESTINATIONS {
             let counts = repeats.0.entry(id).or_default();
             let waiting = unsettled_retries(&self.scene, &format!("default/{id}")).await;
-            open += waiting.len();
+            unsettled_records += waiting.len();
             for record in source.iter().chain(&waiting) {
                 *counts.entry(id_of(record)).or_default() += 1;
             }
         }
-        assert!(open > 0, "it was stopped in the middle");
+        assert!(unsettled_records > 0, "it was stopped in the middle");
     }
 
     async fn repeats_are_within(&self, repeats: &Repeats) {
@@ -125,14 +127,28 @@ fn limited(receiver: &Receiver, path: &str) -> Value {
 async fn kill_9_at_load_three_times_loses_nothing_and_repeats_only_what_was_not_settled() {
     let load = Load::on(Kafka::shared(), "kill", 3, 1500).await;
     load.scene.publish(&numbered(0..1500)).await;
+    // `steady` answers so many requests and then no more, so that each kill comes in the middle of some.
+    let answered = Arc::new(AtomicUsize::new(0));
+    let limit = Arc::clone(&answered);
+    let gate = Gate::shut();
+    load.receiver.on("/steady", move |request| {
+        if request.nth < limit.load(Ordering::Relaxed) {
+            Answer::Status(200)
+        } else {
+            Answer::Hold(gate.clone(), 200)
+        }
+    });
     let mut repeats = Repeats::default();
-    for round in 0..3 {
+    for _ in 0..3 {
+        let so_far = load.receiver.requests("/steady").len();
+        answered.store(so_far + 350, Ordering::Relaxed);
         let posthaste = load.scene.serve().await;
-        load.until_steady(300 + round * 350).await;
+        load.receiver.until_requests("/steady", so_far + 352).await;
         posthaste.kill9().await;
         load.nothing_is_lost().await;
         load.count_unsettled(&mut repeats).await;
     }
+    answered.store(usize::MAX, Ordering::Relaxed);
     let _posthaste = load.scene.serve().await;
     load.until_all_delivered().await;
     load.repeats_are_within(&repeats).await;

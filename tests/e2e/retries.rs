@@ -234,6 +234,13 @@ async fn every_kind_of_failure_is_retried_until_it_is_delivered() {
         assert_eq!(attempts, ["1", "2"], "{id}");
     }
     assert!(elsewhere.all().is_empty(), "redirects are not followed");
+    posthaste
+        .until_metric(
+            "posthaste_deliveries_total",
+            &[("outcome", "delivered")],
+            9.0,
+        )
+        .await;
     let metrics = posthaste.metrics().await;
     let count = |outcome| metrics.sum("posthaste_deliveries_total", &[("outcome", outcome)]);
     for (outcome, times) in [
