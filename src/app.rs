@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use rdkafka::ClientConfig;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::admin::Admin;
@@ -23,7 +23,7 @@ use crate::domain::ids::DestinationId;
 use crate::domain::retry_tier::Tiers;
 use crate::egress::{Guard, Refusal};
 use crate::kafka::client;
-use crate::kafka::errors::Finding;
+use crate::kafka::errors::{Finding, Kind};
 use crate::kafka::names::Names;
 use crate::kafka::outbox::{DedicatedTopics, Outbox};
 use crate::kafka::partition::Memory;
@@ -168,15 +168,21 @@ pub async fn serve(
 
     readiness.set("kafka", Err("kafka is not reached yet"));
     let topic_admin = Arc::new(admin_factory(&settings)?);
-    let Some(cluster_id) = wait_for_kafka(&topic_admin, &settings, &mut stop).await else {
-        return Ok(());
+    let (cluster_id, found) = loop {
+        let Some(cluster_id) = wait_for_kafka(&topic_admin, &settings, &mut stop).await else {
+            return Ok(());
+        };
+        match topics::ensure(&settings, &topic_admin).await {
+            Ok(found) => break (cluster_id, Arc::new(found)),
+            // It went away again.
+            Err(findings)
+                if findings
+                    .iter()
+                    .all(|finding| finding.kind == Kind::Unreachable) => {}
+            Err(findings) => return Err(Error::Topics(findings)),
+        }
     };
     let names = Names::new(&settings.topics.prefix);
-    let found = Arc::new(
-        topics::ensure(&settings, &topic_admin)
-            .await
-            .map_err(Error::Topics)?,
-    );
     readiness.set("kafka", Ok(()));
 
     let dedicated = Arc::new(DedicatedTopics::default());
@@ -193,20 +199,6 @@ pub async fn serve(
     );
     let documents = Documents::new(Arc::clone(&settings));
     let catalog = Catalog::new(documents, metrics.clone());
-    let (changed, mut changes) = mpsc::unbounded_channel();
-    let reader = Reader::new(
-        Arc::clone(&catalog),
-        Arc::clone(&dedicated),
-        Topics {
-            destinations: Arc::clone(&names.destinations),
-            dedicated: Arc::clone(&names.dedicated),
-        },
-        consumer_config(&settings, "catalog")
-            .set("group.id", format!("{}.catalog", settings.kafka.group)),
-        settings.catalog.stale_after.0,
-        changed,
-    )
-    .context("the reader of the configuration topics")?;
     let memory = Memory::new(settings.dispatch.memory.0);
     let clients = Clients::new(&settings, Arc::clone(&guard)).context("the clients of sinks")?;
     let dispatcher = Dispatcher::new(
@@ -221,17 +213,25 @@ pub async fn serve(
             instance: instance_name().into(),
         },
     );
+    let reader = Reader::new(
+        Arc::clone(&catalog),
+        Arc::clone(&dedicated),
+        Topics {
+            destinations: Arc::clone(&names.destinations),
+            dedicated: Arc::clone(&names.dedicated),
+        },
+        consumer_config(&settings, "catalog")
+            .set("group.id", format!("{}.catalog", settings.kafka.group)),
+        settings.catalog.stale_after.0,
+        Box::new({
+            let dispatcher = Arc::clone(&dispatcher);
+            move |prepared| dispatcher.update(prepared)
+        }),
+    )
+    .context("the reader of the configuration topics")?;
     let mut services: Vec<JoinHandle<()>> = vec![
         tokio::spawn(reader.run(ended.clone())),
         tokio::spawn(Arc::clone(&dispatcher).run(ended.clone())),
-        tokio::spawn({
-            let dispatcher = Arc::clone(&dispatcher);
-            async move {
-                while let Some(prepared) = changes.recv().await {
-                    dispatcher.update(&prepared).await;
-                }
-            }
-        }),
         tokio::spawn(follow_catalog(
             Arc::clone(&catalog),
             readiness.clone(),

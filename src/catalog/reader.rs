@@ -42,8 +42,10 @@ struct Followed {
     at_end: bool,
 }
 
+/// Told each document that came into force after the first load; must not block.
+pub type OnChange = Box<dyn Fn(&Prepared) + Send + Sync>;
+
 /// Reads the topics.
-#[derive(Debug)]
 pub struct Reader {
     catalog: Arc<Catalog>,
     dedicated: Arc<DedicatedTopics>,
@@ -51,14 +53,20 @@ pub struct Reader {
     consumer: Arc<SplitConsumer>,
     followed: Vec<Followed>,
     stale_after: Duration,
-    changed: mpsc::UnboundedSender<Arc<Prepared>>,
+    changed: OnChange,
+}
+
+impl std::fmt::Debug for Reader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Reader({:?})", self.topics)
+    }
 }
 
 /// How many records are applied before other tasks get their turn.
 const TURN: usize = 500;
 
 impl Reader {
-    /// Connects. `changed` is told every document that came into force after the first load.
+    /// Connects.
     ///
     /// # Errors
     /// If librdkafka refuses the configuration.
@@ -68,7 +76,7 @@ impl Reader {
         topics: Topics,
         config: &ClientConfig,
         stale_after: Duration,
-        changed: mpsc::UnboundedSender<Arc<Prepared>>,
+        changed: OnChange,
     ) -> KafkaResult<Self> {
         let mut config = config.clone();
         config
@@ -249,9 +257,8 @@ impl Reader {
                 .apply(message.key(), message.payload(), message.offset());
             if let Some(prepared) = changed
                 && *self.catalog.loaded.borrow()
-                && self.changed.send(prepared).is_err()
             {
-                tracing::debug!("nobody follows changes any more");
+                (self.changed)(&prepared);
             }
             return;
         }

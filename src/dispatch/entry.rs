@@ -49,6 +49,8 @@ pub(crate) struct Entry<W> {
     pub(crate) blocked: bool,
     pub(crate) in_fresh_ring: bool,
     pub(crate) in_backlog_ring: bool,
+    /// The timer that will wake it, if one is set.
+    pub(crate) timer: Option<Millis>,
     /// Told when the backlog's queue has room again.
     pub(crate) room: Arc<Notify>,
 }
@@ -66,6 +68,7 @@ impl<W> Entry<W> {
             blocked: false,
             in_fresh_ring: false,
             in_backlog_ring: false,
+            timer: None,
             room: Arc::new(Notify::new()),
         }
     }

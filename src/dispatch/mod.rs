@@ -62,7 +62,8 @@ pub struct Dispatcher {
     epoch: Instant,
     /// This instance's share of the sources' partitions, as the bits of an `f64`.
     share: AtomicU64,
-    timer_changed: Notify,
+    /// Told when timers or queues changed outside of a pump.
+    changed: Notify,
 }
 
 impl std::fmt::Debug for Dispatcher {
@@ -122,7 +123,7 @@ impl Dispatcher {
             instance: parts.instance,
             epoch: Instant::now(),
             share: AtomicU64::new(1.0_f64.to_bits()),
-            timer_changed: Notify::new(),
+            changed: Notify::new(),
         })
     }
 
@@ -187,11 +188,11 @@ impl Dispatcher {
         taken
     }
 
-    /// Follows a changed document.
-    pub async fn update(self: &Arc<Self>, prepared: &Prepared) {
+    /// Follows a changed document. Does not block; what may start then is started by [`Dispatcher::run`].
+    pub fn update(&self, prepared: &Prepared) {
         let allowance = self.allowance(prepared);
         self.queues().update(&prepared.destination.id, allowance);
-        self.pump().await;
+        self.changed.notify_one();
     }
 
     /// Starts all that may start.
@@ -204,7 +205,7 @@ impl Dispatcher {
                 (next, queues.next_timer() != before)
             };
             if timer {
-                self.timer_changed.notify_one();
+                self.changed.notify_one();
             }
             match next {
                 Next::Start(start) => self.start(start),
@@ -255,7 +256,7 @@ impl Dispatcher {
             });
             tokio::select! {
                 _ = shutdown.changed() => return,
-                () = self.timer_changed.notified() => {}
+                () = self.changed.notified() => {}
                 () = tokio::time::sleep(wait) => self.queues().wake(self.now()),
                 _ = sweep.tick() => {
                     let over = self.queues().sweep(self.now());

@@ -136,6 +136,10 @@ impl<W> Queues<W> {
         if entry.blocked {
             return Err((work, HandOver::Slow));
         }
+        let held = entry.limit.held_until(now);
+        if held.is_some_and(|until| until > now + limits.queue_wait) {
+            return Err((work, HandOver::Throttled));
+        }
         let waits = !entry.fresh.is_empty() || entry.started.len() >= allowance.concurrency;
         if waits && memory_is_short {
             return Err((work, HandOver::Memory));
@@ -234,7 +238,10 @@ impl<W> Queues<W> {
             return None;
         }
         if let Err(again) = entry.limit.try_take(now) {
-            self.timers.push(Reverse((again, id.clone())));
+            if entry.timer.is_none_or(|set| again < set) {
+                entry.timer = Some(again);
+                self.timers.push(Reverse((again, id.clone())));
+            }
             if kind == Kind::Fresh && again > now + limits.queue_wait {
                 entry.fresh_bytes = 0;
                 let works: Vec<W> = entry.fresh.drain(..).map(|queued| queued.work).collect();
@@ -309,7 +316,8 @@ impl<W> Queues<W> {
                 return;
             }
             if let Some(Reverse((_, id))) = self.timers.pop() {
-                if let Some(entry) = self.entries.get(&id) {
+                if let Some(entry) = self.entries.get_mut(&id) {
+                    entry.timer = entry.timer.filter(|set| *set > now);
                     entry.room.notify_one();
                 }
                 self.ring(&id);

@@ -262,36 +262,36 @@ fn destinations_with_slow_attempts_get_no_new_ones_when_these_hold_half_of_the_s
 }
 
 #[test]
-fn a_hold_sends_fresh_events_away_and_wakes_when_it_ends() {
+fn a_hold_sends_all_fresh_events_away_and_the_backlog_goes_on_when_it_ends() {
     let mut queues = Queues::new(limits(4));
-    queues
-        .offer_fresh(&id("a"), FREE, 0, 1, false, 0)
-        .expect("room");
+    let one = Allowance {
+        concurrency: 1,
+        ..FREE
+    };
+    for work in 0..2 {
+        queues
+            .offer_fresh(&id("a"), one, work, 1, false, 0)
+            .expect("room");
+    }
     let first = drain(&mut queues, 0).remove(0);
-    queues.finish(
-        &first.destination,
-        first.token,
-        Effect::Throttled { hold_until: 60_000 },
-        10,
-    );
-    queues
-        .offer_fresh(&id("a"), FREE, 1, 1, false, 20)
-        .expect("taken");
+    let hold = Effect::Throttled { hold_until: 60_000 };
+    queues.finish(&first.destination, first.token, hold, 10);
     match queues.next(20) {
-        Next::HandOver(works, HandOver::Throttled) => assert_eq!(works, [1]),
+        Next::HandOver(works, HandOver::Throttled) => assert_eq!(works, [1], "what waited already"),
         other => panic!("{other:?}"),
     }
-    assert!(
-        queues.offer_backlog(&id("a"), FREE, 2, 30).is_err(),
-        "the hold is the whole destination's"
-    );
+    for work in 2..50 {
+        let back = queues.offer_fresh(&id("a"), one, work, 1, false, 30);
+        assert_eq!(back, Err((work, HandOver::Throttled)));
+        let refused = queues.offer_backlog(&id("a"), one, work, 30);
+        assert!(refused.is_err(), "the hold is the whole destination's");
+    }
+    assert_eq!(queues.timers.len(), 1, "one timer, however many came");
     let wake = queues.next_timer().expect("a timer");
     assert!(wake >= 60_000, "{wake}");
     queues.wake(wake);
-    queues
-        .offer_backlog(&id("a"), FREE, 2, wake)
-        .expect("room again");
-    assert_eq!(works(&drain(&mut queues, wake)), [2]);
+    queues.offer_backlog(&id("a"), one, 99, wake).expect("room");
+    assert_eq!(works(&drain(&mut queues, wake)), [99]);
 }
 
 #[test]

@@ -47,12 +47,15 @@ pub trait Assignments: Send + Sync + 'static {
     fn revoked(&self, consumer: &BaseConsumer<Context>, partitions: &[TopicPartition], lost: bool);
 }
 
+/// Told the result of each asynchronous commit.
+type OnCommit = Box<dyn Fn(&KafkaResult<()>) + Send + Sync>;
+
 /// What librdkafka calls back.
 pub struct Context {
     consumer: OnceLock<Weak<BaseConsumer<Context>>>,
     queues: Mutex<HashMap<TopicPartition, Arc<Queue>>>,
     assignments: OnceLock<Box<dyn Assignments>>,
-    committed: Box<dyn Fn(&KafkaResult<()>) + Send + Sync>,
+    committed: OnCommit,
     stopping: AtomicBool,
 }
 
