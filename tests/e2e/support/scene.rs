@@ -132,7 +132,11 @@ impl Scene {
 
     /// The same for any source topic.
     pub(crate) async fn settled_in(&self, topic: &str) {
-        let ends = self.kafka.ends(topic);
+        self.settled_up_to(topic, &self.kafka.ends(topic)).await;
+    }
+
+    /// Waits until the committed positions of a topic's partitions are these, or beyond.
+    pub(crate) async fn settled_up_to(&self, topic: &str, ends: &BTreeMap<i32, i64>) {
         let group = self.kafka.group(&self.group);
         let topics = [(topic.to_owned(), self.kafka.partitions(topic))].into();
         let mut committed = BTreeMap::new();
