@@ -19,6 +19,7 @@ use crate::kafka::consumer::{Queue, SplitConsumer};
 use crate::kafka::outbox::DedicatedTopics;
 use crate::kafka::record;
 use crate::sinks::prepared::Prepared;
+use crate::telemetry::metrics::KafkaClient;
 use crate::wire::dedicated;
 
 /// The topics that are followed, each with one partition.
@@ -78,13 +79,19 @@ impl Reader {
         stale_after: Duration,
         changed: OnChange,
     ) -> KafkaResult<Self> {
+        let errors = catalog
+            .metrics
+            .kafka
+            .errors
+            .get(KafkaClient::Catalog)
+            .clone();
         let mut config = config.clone();
         config
             .set("enable.partition.eof", "true")
             .set("enable.auto.commit", "false")
             .set("auto.offset.reset", "earliest")
             .set("isolation.level", "read_committed");
-        let consumer = Arc::new(SplitConsumer::new("catalog", &config, |_| {})?);
+        let consumer = Arc::new(SplitConsumer::new("catalog", &config, errors, |_| {})?);
         let mut followed = Vec::new();
         for topic in [&topics.destinations, &topics.dedicated] {
             followed.push(Followed {

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use prometheus::IntCounter;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, RebalanceProtocol};
@@ -56,6 +57,7 @@ pub struct Context {
     queues: Mutex<HashMap<TopicPartition, Arc<Queue>>>,
     assignments: OnceLock<Box<dyn Assignments>>,
     committed: OnCommit,
+    errors: IntCounter,
     stopping: AtomicBool,
 }
 
@@ -72,6 +74,7 @@ impl ClientContext for Context {
 
     fn error(&self, error: KafkaError, reason: &str) {
         if error.rdkafka_error_code() != Some(RDKafkaErrorCode::PartitionEOF) {
+            self.errors.inc();
             forward_error(&error, reason);
         }
     }
@@ -232,13 +235,15 @@ impl std::fmt::Debug for SplitConsumer {
 }
 
 impl SplitConsumer {
-    /// Connects; `name` is for logs and the thread. `committed` is told the result of each asynchronous commit.
+    /// Connects; `name` is for logs and the thread. `errors` counts what goes wrong,
+    /// `committed` is told the result of each asynchronous commit.
     ///
     /// # Errors
     /// If librdkafka refuses the configuration.
     pub fn new(
         name: &'static str,
         config: &ClientConfig,
+        errors: IntCounter,
         committed: impl Fn(&KafkaResult<()>) + Send + Sync + 'static,
     ) -> KafkaResult<Self> {
         let context = Context {
@@ -246,6 +251,7 @@ impl SplitConsumer {
             queues: Mutex::new(HashMap::new()),
             assignments: OnceLock::new(),
             committed: Box::new(committed),
+            errors,
             stopping: AtomicBool::new(false),
         };
         let inner: Arc<BaseConsumer<Context>> = Arc::new(config.create_with_context(context)?);
@@ -370,7 +376,10 @@ fn poll(name: &str, consumer: &Arc<BaseConsumer<Context>>) {
                     "a record arrived outside its partition's queue; it is read again after a restart"
                 );
             }
-            Some(Err(error)) => note(name, &error),
+            Some(Err(error)) => {
+                context.errors.inc();
+                note(name, &error);
+            }
         }
         if let Some(since) = closing
             && (consumer.closed() || since.elapsed() > Duration::from_secs(30))

@@ -88,6 +88,8 @@ pub struct Bounds {
 pub struct Partition {
     topic: Arc<str>,
     number: i32,
+    /// Where reading starts.
+    start: i64,
     ledger: Mutex<OffsetLedger>,
     bounds: Bounds,
     memory: Arc<Memory>,
@@ -108,6 +110,7 @@ impl Partition {
     pub fn new(
         topic: Arc<str>,
         number: i32,
+        start: i64,
         ledger: OffsetLedger,
         bounds: Bounds,
         memory: Arc<Memory>,
@@ -115,6 +118,7 @@ impl Partition {
         Arc::new(Self {
             topic,
             number,
+            start,
             ledger: Mutex::new(ledger),
             bounds,
             memory,
@@ -137,6 +141,12 @@ impl Partition {
     #[must_use]
     pub fn number(&self) -> i32 {
         self.number
+    }
+
+    /// The next offset that is not settled.
+    #[must_use]
+    pub fn position(&self) -> i64 {
+        self.ledger().position().unwrap_or(self.start)
     }
 
     /// The ledger, for reading and metrics.
@@ -352,6 +362,7 @@ mod tests {
         let bounds = Bounds { events, span: 100 };
         Partition::new(
             "t".into(),
+            0,
             0,
             OffsetLedger::new([]),
             bounds,

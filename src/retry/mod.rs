@@ -35,7 +35,7 @@ use crate::kafka::names::Names;
 use crate::kafka::outbox::{DedicatedTopics, Outbox};
 use crate::kafka::partition::{Bounds, Memory, Partition};
 use crate::kafka::topics::{self, TopicAdmin};
-use crate::telemetry::metrics::{CommitResult, LedgerOwner, Metrics};
+use crate::telemetry::metrics::{CommitResult, KafkaClient, LedgerOwner, Metrics};
 use crate::telemetry::readiness::Readiness;
 
 /// What the role works with.
@@ -140,20 +140,27 @@ impl Retry {
             .set("group.id", format!("{group}.lanes"))
             .set("enable.auto.commit", "false")
             .set("auto.offset.reset", "latest");
+        let errors = parts.metrics.kafka.errors.clone();
+        let errors = |client: KafkaClient| errors.get(client).clone();
         let told: Arc<OnceLock<std::sync::Weak<Shared>>> = Arc::default();
-        let consumer = Arc::new(SplitConsumer::new("retry", &records, {
-            let told = Arc::clone(&told);
-            move |result| {
-                if let (Err(error), Some(shared)) =
-                    (result, told.get().and_then(std::sync::Weak::upgrade))
-                {
-                    tracing::debug!(error = %error, "retry positions were not committed; sending them again");
-                    let commits = &shared.parts.metrics.ledgers.get(LedgerOwner::Retry).commits;
-                    commits.get(CommitResult::Failed).inc();
-                    shared.assigned.commit_again();
+        let consumer = Arc::new(SplitConsumer::new(
+            "retry",
+            &records,
+            errors(KafkaClient::Retry),
+            {
+                let told = Arc::clone(&told);
+                move |result| {
+                    if let (Err(error), Some(shared)) =
+                        (result, told.get().and_then(std::sync::Weak::upgrade))
+                    {
+                        tracing::debug!(error = %error, "retry positions were not committed; sending them again");
+                        let commits = &shared.parts.metrics.ledgers.get(LedgerOwner::Retry).commits;
+                        commits.get(CommitResult::Failed).inc();
+                        shared.assigned.commit_again();
+                    }
                 }
-            }
-        })?);
+            },
+        )?);
         let shared = Arc::new(Shared {
             assigned: Assigned::new(parts.cluster_id.clone()),
             memory: Memory::new(parts.settings.dispatch.memory.0 / 4),
@@ -173,7 +180,12 @@ impl Retry {
             .parts
             .readiness
             .set("lanes", Err("no lanes are assigned yet"));
-        let lanes = Arc::new(SplitConsumer::new("lanes", &lanes, |_| {})?);
+        let lanes = Arc::new(SplitConsumer::new(
+            "lanes",
+            &lanes,
+            errors(KafkaClient::Lanes),
+            |_| {},
+        )?);
         lanes.subscribe(
             &[&shared.parts.names.lanes],
             lanes::LaneAssignments(Arc::clone(&shared)),
@@ -278,10 +290,12 @@ impl Shared {
                 .map_or((Offset::Beginning, Vec::new()), |committed| {
                     (Offset::Offset(committed.position), committed.finished)
                 });
+            let position = start.to_raw().filter(|raw| *raw >= 0).unwrap_or(0);
             let ledger = OffsetLedger::new(finished);
             let partition = Partition::new(
                 Arc::clone(topic),
                 *number,
+                position,
                 ledger,
                 bounds,
                 Arc::clone(&self.memory),
