@@ -43,7 +43,7 @@ async fn records_survive_the_broker_byte_for_byte() {
     }
     assert_eq!(header(&records[0], "event-id"), Some("e-00001"));
     assert_eq!(scene.kafka.ends(&scene.topic), [(0, 3)].into());
-    assert!(scene.kafka.committed(&scene.group, &scene.topic).is_empty());
+    assert_eq!(scene.committed(), None);
 }
 
 #[tokio::test]

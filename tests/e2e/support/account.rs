@@ -11,6 +11,97 @@ use super::receiver::Receiver;
 use super::records::header;
 use super::scene::Scene;
 
+/// The topics of a scene at one moment, as far as they tell where events are.
+pub(crate) struct Snapshot {
+    /// Dead letters.
+    dead: Vec<RawRecord>,
+    /// Records of the source topic that are not settled; each may come again for every destination.
+    source: Vec<RawRecord>,
+    /// Records of retry topics that are not settled, with their destinations.
+    retries: Vec<(String, RawRecord)>,
+}
+
+impl Snapshot {
+    /// Reads the topics to their ends.
+    pub(crate) async fn of(scene: &Scene) -> Self {
+        let kafka = &scene.kafka;
+        let dead = kafka.read_all(&scene.own("dead-letter")).await;
+        let sources = [(scene.topic.clone(), kafka.partitions(&scene.topic))].into();
+        let source = unsettled(scene, &scene.group, &sources).await;
+        let retry_topics = kafka.topics(&scene.own("retry"));
+        let retries = unsettled(scene, &format!("{}.retry", scene.group), &retry_topics).await;
+        let destination = |record: &RawRecord| {
+            let delivery = retry::decode(record).expect("a record of a retry topic");
+            delivery.destination.as_str().to_owned()
+        };
+        let retries = retries
+            .into_iter()
+            .map(|record| (destination(&record), record))
+            .collect();
+        Self {
+            dead,
+            source,
+            retries,
+        }
+    }
+
+    /// The ids of events that may be delivered to `default/<id>` from now on, once for each time that one is named.
+    pub(crate) fn waiting(&self, id: &str) -> Vec<String> {
+        let destination = format!("default/{id}");
+        let own = self
+            .retries
+            .iter()
+            .filter(|(name, _)| *name == destination)
+            .map(|(_, record)| record);
+        self.source.iter().chain(own).map(event_id).collect()
+    }
+}
+
+impl Snapshot {
+    /// Where an event waits, for the message of a failed test.
+    pub(crate) fn places(&self, event: &str) -> String {
+        let source = self.source.iter().map(|record| ("", record));
+        let retries = self
+            .retries
+            .iter()
+            .map(|(name, record)| (name.as_str(), record));
+        let places: Vec<String> = source
+            .chain(retries)
+            .filter(|(_, record)| event_id(record) == event)
+            .map(|(name, record)| {
+                let due = retry::decode(record)
+                    .map_or(0, |delivery| delivery.progress.due_ms - super::now_ms());
+                format!(
+                    "{}[{}]@{} {name} due in {due} ms",
+                    record.topic, record.partition, record.offset
+                )
+            })
+            .collect();
+        format!("{event} waits at {places:?}")
+    }
+}
+
+/// The records that are not settled: from the group's committed positions on, but for those that the note beside a
+/// position names as finished.
+async fn unsettled(scene: &Scene, group: &str, topics: &BTreeMap<String, i32>) -> Vec<RawRecord> {
+    let committed = scene.kafka.group(group).committed(topics);
+    let finished: BTreeMap<_, _> = committed
+        .iter()
+        .map(|(place, found)| (place, found.finished(&place.0)))
+        .collect();
+    let mut records = scene.kafka.read_topics(topics).await;
+    records.retain(|record| {
+        let place = (record.topic.to_string(), record.partition);
+        committed
+            .get(&place)
+            .is_none_or(|found| record.offset >= found.offset)
+            && !finished
+                .get(&place)
+                .is_some_and(|ranges| ranges.iter().any(|range| range.contains(&record.offset)))
+    });
+    records
+}
+
 /// How often an event was found where.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Fate {
@@ -30,21 +121,23 @@ pub(crate) struct Account {
 impl Account {
     /// Looks at the receiver's `path`, which is `default/<id>`, and at the topics.
     pub(crate) async fn of(scene: &Scene, receiver: &Receiver, path: &str, id: &str) -> Self {
+        Self::at(&Snapshot::of(scene).await, receiver, path, id)
+    }
+
+    /// The same with what the topics held at a moment.
+    pub(crate) fn at(snapshot: &Snapshot, receiver: &Receiver, path: &str, id: &str) -> Self {
         let destination = format!("default/{id}");
         let mut fates = BTreeMap::<String, Fate>::new();
         for request in receiver.delivered(path) {
             fates.entry(request.id().to_owned()).or_default().delivered += 1;
         }
-        for record in scene.kafka.read_all(&scene.own("dead-letter")).await {
-            if header(&record, "destination") == Some(&destination) {
-                fates.entry(event_id(&record)).or_default().dead += 1;
+        for record in &snapshot.dead {
+            if header(record, "destination") == Some(&destination) {
+                fates.entry(event_id(record)).or_default().dead += 1;
             }
         }
-        // A source record that is not settled may come again for each destination, a retry record for its own.
-        let mut waiting = unsettled(scene, &scene.group, &scene.topic).await;
-        waiting.extend(unsettled_retries(scene, &destination).await);
-        for record in waiting {
-            fates.entry(event_id(&record)).or_default().waiting += 1;
+        for event in snapshot.waiting(id) {
+            fates.entry(event).or_default().waiting += 1;
         }
         Self { destination, fates }
     }
@@ -103,35 +196,6 @@ impl Account {
             );
         }
     }
-}
-
-/// The records of a topic that are not settled: from the group's committed positions on, but for those that the note
-/// beside a position names as finished.
-pub(crate) async fn unsettled(scene: &Scene, group: &str, topic: &str) -> Vec<RawRecord> {
-    let committed = scene.kafka.committed(group, topic);
-    let mut records = scene.kafka.read_all(topic).await;
-    records.retain(|record| {
-        committed.get(&record.partition).is_none_or(|found| {
-            let finished = found.finished(topic);
-            record.offset >= found.offset
-                && !finished.iter().any(|range| range.contains(&record.offset))
-        })
-    });
-    records
-}
-
-/// The retry records of a destination that are not settled.
-pub(crate) async fn unsettled_retries(scene: &Scene, destination: &str) -> Vec<RawRecord> {
-    let group = format!("{}.retry", scene.group);
-    let mut found = Vec::new();
-    for topic in scene.kafka.topics(&scene.own("retry")).keys() {
-        found.extend(unsettled(scene, &group, topic).await);
-    }
-    found.retain(|record| {
-        let delivery = retry::decode(record).expect("a record of a retry topic");
-        delivery.destination.as_str() == destination
-    });
-    found
 }
 
 /// The id that the event's own header tells.

@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::{Arc, LazyLock, Mutex};
+use std::sync::{Arc, LazyLock, Mutex, OnceLock};
 
 use rdkafka::ClientConfig;
+use rdkafka::consumer::BaseConsumer;
 use rdkafka::producer::FutureProducer;
 
 use super::{guard, services};
@@ -23,6 +24,7 @@ pub(crate) struct Kafka {
     pid: Mutex<u32>,
     /// Made when first used, and anew when partitions were added, which it would not see for minutes.
     pub(super) producer: Mutex<Option<FutureProducer>>,
+    pub(super) observer: OnceLock<BaseConsumer>,
 }
 
 /// How to come in over the listener with TLS and SASL/SCRAM.
@@ -82,6 +84,7 @@ impl Kafka {
             folder,
             pid: Mutex::new(fact("pid").parse().expect("a process id")),
             producer: Mutex::new(None),
+            observer: OnceLock::new(),
         })
     }
 
@@ -122,7 +125,9 @@ impl Kafka {
         let mut config = ClientConfig::new();
         config
             .set("bootstrap.servers", &self.bootstrap)
-            .set("allow.auto.create.topics", "false");
+            .set("allow.auto.create.topics", "false")
+            // A test that stops its broker goes on soon after it is back.
+            .set("reconnect.backoff.max.ms", "500");
         config
     }
 }

@@ -3,7 +3,7 @@
 //! It speaks HTTP/1.1 over the bare socket, so that it can also break the protocol, and runs on threads of its own, so
 //! that a test which blocks does not hold up its answers.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 use std::sync::{Arc, LazyLock, Mutex, MutexGuard};
 use std::time::Instant;
@@ -257,6 +257,31 @@ impl Receiver {
         })
     }
 
+    /// Waits until `path` has accepted each of the events at least once; gives those that it has not after [`LIMIT`].
+    pub(crate) async fn missing_of<'a>(
+        &self,
+        path: &str,
+        ids: impl Iterator<Item = &'a str>,
+    ) -> Vec<&'a str> {
+        let mut missing: BTreeSet<&str> = ids.collect();
+        let mut changes = self.shared.changes.subscribe();
+        let all = async {
+            loop {
+                changes.mark_unchanged();
+                for request in self.delivered(path) {
+                    missing.remove(request.id());
+                }
+                if missing.is_empty() {
+                    return;
+                }
+                changes.changed().await.expect("the receiver lives");
+            }
+        };
+        // What is missing then says whether it was enough.
+        timeout(LIMIT, all).await.unwrap_or_default();
+        missing.into_iter().collect()
+    }
+
     /// Waits until `path` has accepted `count` requests.
     pub(crate) async fn until_delivered(&self, path: &str, count: usize) -> Vec<Request> {
         let what = format!("{count} deliveries");
@@ -284,16 +309,17 @@ impl Drop for Receiver {
     }
 }
 
-/// Ids and answers, for the message of a failed wait.
+/// Ids and answers of the last requests, for the message of a failed wait.
 fn summary(requests: &[Request]) -> String {
     let shown: Vec<String> = requests
         .iter()
+        .skip(requests.len().saturating_sub(40))
         .map(|request| match request.answered {
             Some(status) => format!("{}:{status}", request.id()),
             None => format!("{}:unanswered", request.id()),
         })
         .collect();
-    format!("{} requests [{}]", shown.len(), shown.join(" "))
+    format!("{} requests, the last: {}", requests.len(), shown.join(" "))
 }
 
 /// Serves one connection until either side closes it.

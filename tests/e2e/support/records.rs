@@ -1,6 +1,6 @@
 //! Topics seen from outside: made, written, read whole, followed.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -13,7 +13,6 @@ use rdkafka::admin::{
 };
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer, StreamConsumer};
-use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
 use rdkafka::producer::FutureProducer;
 use rdkafka::{Offset, TopicPartitionList};
@@ -45,6 +44,11 @@ impl Committed {
 impl Kafka {
     fn admin(&self) -> AdminClient<DefaultClientContext> {
         self.client().create().expect("an admin client")
+    }
+
+    /// A client that only asks.
+    fn observer(&self) -> &BaseConsumer {
+        self.observer.get_or_init(|| self.consumer("observer"))
     }
 
     fn consumer(&self, group: &str) -> BaseConsumer {
@@ -123,7 +127,7 @@ impl Kafka {
 
     /// The topics whose names begin with `prefix`, with their numbers of partitions.
     pub(crate) fn topics(&self, prefix: &str) -> BTreeMap<String, i32> {
-        let metadata = self.consumer("observer").fetch_metadata(None, REQUEST);
+        let metadata = self.observer().fetch_metadata(None, REQUEST);
         metadata
             .expect("the broker answers")
             .topics()
@@ -135,9 +139,7 @@ impl Kafka {
 
     /// How many partitions a topic has.
     pub(crate) fn partitions(&self, topic: &str) -> i32 {
-        let metadata = self
-            .consumer("observer")
-            .fetch_metadata(Some(topic), REQUEST);
+        let metadata = self.observer().fetch_metadata(Some(topic), REQUEST);
         let metadata = metadata.expect("the broker answers");
         let partitions = metadata
             .topics()
@@ -149,37 +151,20 @@ impl Kafka {
 
     /// The offset that the next record of each partition gets.
     pub(crate) fn ends(&self, topic: &str) -> BTreeMap<i32, i64> {
-        let consumer = self.consumer("observer");
         (0..self.partitions(topic))
-            .map(|partition| {
-                let (_, high) = consumer
-                    .fetch_watermarks(topic, partition, REQUEST)
-                    .expect("the broker answers");
-                (partition, high)
-            })
+            .map(|partition| (partition, self.bounds(topic, partition).1))
             .collect()
     }
 
-    /// The positions that a group has committed in a topic.
-    pub(crate) fn committed(&self, group: &str, topic: &str) -> BTreeMap<i32, Committed> {
-        let consumer = self.consumer(group);
-        let mut asked = TopicPartitionList::new();
-        for partition in 0..self.partitions(topic) {
-            asked.add_partition(topic, partition);
-        }
-        let answered = consumer
-            .committed_offsets(asked, REQUEST)
-            .expect("the broker answers");
-        let mut found = BTreeMap::new();
-        for element in answered.elements() {
-            if let Offset::Offset(offset) = element.offset() {
-                let metadata = element.metadata().to_owned();
-                found.insert(element.partition(), Committed { offset, metadata });
-            }
-        }
-        // A consumer that is dropped before such a list hangs (librdkafka).
-        drop(answered);
-        found
+    /// The first offset of a partition, and the one that its next record gets.
+    fn bounds(&self, topic: &str, partition: i32) -> (i64, i64) {
+        let asked = self.observer().fetch_watermarks(topic, partition, REQUEST);
+        asked.expect("the broker answers")
+    }
+
+    /// The positions of a group, to be asked for again and again.
+    pub(crate) fn group(&self, id: &str) -> Group {
+        Group(self.consumer(id))
     }
 
     fn producer(&self) -> FutureProducer {
@@ -213,53 +198,114 @@ impl Kafka {
 
     /// All records that a topic holds now, by partition and offset.
     pub(crate) async fn read_all(&self, topic: &str) -> Vec<RawRecord> {
-        let mut follower = self.follow(topic);
-        let partitions = usize::try_from(self.partitions(topic)).expect("small");
+        let partitions = [(topic.to_owned(), self.partitions(topic))].into();
+        self.read_topics(&partitions).await
+    }
+
+    /// All records that the topics, given with their numbers of partitions, hold now; by topic, partition and offset.
+    pub(crate) async fn read_topics(&self, topics: &BTreeMap<String, i32>) -> Vec<RawRecord> {
+        let mut ends = BTreeMap::new();
+        for (topic, partitions) in topics {
+            for partition in 0..*partitions {
+                let (begin, end) = self.bounds(topic, partition);
+                if begin < end {
+                    ends.insert((topic.clone(), partition), end);
+                }
+            }
+        }
+        let mut follower = self.reader(ends.keys());
         let end = Instant::now() + LIMIT;
-        while follower.ends_seen.len() < partitions {
+        while !ends.is_empty() {
             assert!(
                 Instant::now() < end,
-                "{topic} was not read within {LIMIT:?}"
+                "not within {LIMIT:?}: all records of {ends:?}"
             );
-            follower.step().await;
+            if let Some(record) = follower.step().await {
+                let place = (record.topic.to_string(), record.partition);
+                if ends
+                    .get(&place)
+                    .is_some_and(|end| record.offset + 1 >= *end)
+                {
+                    ends.remove(&place);
+                }
+            }
         }
         let mut records = follower.records;
-        records.sort_by_key(|record| (record.partition, record.offset));
+        records.sort_by(|one, other| {
+            (&one.topic, one.partition, one.offset).cmp(&(
+                &other.topic,
+                other.partition,
+                other.offset,
+            ))
+        });
         records
     }
 
     /// Reads a topic from its begin and goes on with what comes.
     pub(crate) fn follow(&self, topic: &str) -> Follower {
+        let partitions = (0..self.partitions(topic)).map(|partition| (topic.to_owned(), partition));
+        self.reader(partitions.collect::<Vec<_>>().iter())
+    }
+
+    fn reader<'a>(&self, partitions: impl Iterator<Item = &'a (String, i32)>) -> Follower {
         let consumer: StreamConsumer = self
             .client()
             .set("group.id", "observer")
             .set("enable.auto.commit", "false")
-            .set("enable.partition.eof", "true")
             .create()
             .expect("a consumer");
         let mut assigned = TopicPartitionList::new();
-        for partition in 0..self.partitions(topic) {
+        for (topic, partition) in partitions {
             assigned
-                .add_partition_offset(topic, partition, Offset::Beginning)
+                .add_partition_offset(topic, *partition, Offset::Beginning)
                 .expect("a valid position");
         }
         consumer.assign(&assigned).expect("an assignment");
         Follower {
             consumer,
-            topic: topic.to_owned(),
             records: Vec::new(),
-            ends_seen: HashSet::new(),
         }
+    }
+}
+
+/// What a group has committed.
+pub(crate) struct Group(BaseConsumer);
+
+impl Group {
+    /// Its positions in the topics, given with their numbers of partitions; by topic and partition.
+    pub(crate) fn committed(
+        &self,
+        topics: &BTreeMap<String, i32>,
+    ) -> BTreeMap<(String, i32), Committed> {
+        let mut asked = TopicPartitionList::new();
+        for (topic, partitions) in topics {
+            for partition in 0..*partitions {
+                asked.add_partition(topic, partition);
+            }
+        }
+        let answered = self
+            .0
+            .committed_offsets(asked, REQUEST)
+            .expect("the broker answers");
+        let mut found = BTreeMap::new();
+        for element in answered.elements() {
+            if let Offset::Offset(offset) = element.offset() {
+                let metadata = element.metadata().to_owned();
+                let place = (element.topic().to_owned(), element.partition());
+                found.insert(place, Committed { offset, metadata });
+            }
+        }
+        // A consumer that is dropped before such a list hangs (librdkafka).
+        drop(answered);
+        found
     }
 }
 
 /// Reads a topic as it grows.
 pub(crate) struct Follower {
     consumer: StreamConsumer,
-    topic: String,
     /// What was read so far; ordered within each partition.
     pub(crate) records: Vec<RawRecord>,
-    ends_seen: HashSet<i32>,
 }
 
 impl Follower {
@@ -273,8 +319,7 @@ impl Follower {
         while !holds(&self.records) {
             assert!(
                 Instant::now() < end,
-                "not within {LIMIT:?}: {what}; {} holds {:#?}",
-                self.topic,
+                "not within {LIMIT:?}: {what}; read {:#?}",
                 self.records
             );
             self.step().await;
@@ -283,14 +328,17 @@ impl Follower {
     }
 
     /// Waits for one record, or a second.
-    async fn step(&mut self) {
+    async fn step(&mut self) -> Option<&RawRecord> {
         match timeout(Duration::from_secs(1), self.consumer.recv()).await {
-            Err(_elapsed) => {}
-            Ok(Ok(message)) => self.records.push(raw(&message)),
-            Ok(Err(KafkaError::PartitionEOF(partition))) => {
-                self.ends_seen.insert(partition);
+            Err(_elapsed) => None,
+            Ok(Ok(message)) => {
+                self.records.push(raw(&message));
+                self.records.last()
             }
-            Ok(Err(error)) => eprintln!("reading {}: {error}", self.topic),
+            Ok(Err(error)) => {
+                eprintln!("while reading: {error}");
+                None
+            }
         }
     }
 }

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use super::events::NewEvent;
 use super::kafka::Kafka;
 use super::posthaste::Posthaste;
+use super::records::Committed;
 use super::settings::Settings;
 use super::{unique, wait};
 
@@ -131,18 +132,29 @@ impl Scene {
     /// The same for any source topic.
     pub(crate) async fn settled_in(&self, topic: &str) {
         let ends = self.kafka.ends(topic);
+        let (group, topics) = (
+            self.kafka.group(&self.group),
+            [(topic.to_owned(), i32::try_from(ends.len()).expect("few"))].into(),
+        );
         wait::until(&format!("{topic} is settled up to {ends:?}"), async || {
-            let committed = self.kafka.committed(&self.group, topic);
+            let committed = group.committed(&topics);
             ends.iter()
                 .all(|(partition, end)| {
-                    *end == 0
-                        || committed
-                            .get(partition)
-                            .is_some_and(|found| found.offset >= *end)
+                    let found = committed.get(&(topic.to_owned(), *partition));
+                    *end == 0 || found.is_some_and(|found| found.offset >= *end)
                 })
                 .then_some(())
         })
         .await;
+    }
+
+    /// What is committed in the source topic's only partition.
+    pub(crate) fn committed(&self) -> Option<Committed> {
+        let mut found = self
+            .kafka
+            .group(&self.group)
+            .committed(&[(self.topic.clone(), 1)].into());
+        found.pop_first().map(|(_, committed)| committed)
     }
 }
 
