@@ -23,7 +23,7 @@ use crate::domain::ids::DestinationId;
 use crate::domain::retry_tier::Tiers;
 use crate::egress::{Guard, Refusal};
 use crate::kafka::client;
-use crate::kafka::errors::Finding;
+use crate::kafka::errors::{Finding, Kind};
 use crate::kafka::names::Names;
 use crate::kafka::outbox::{DedicatedTopics, Outbox};
 use crate::kafka::partition::Memory;
@@ -168,15 +168,20 @@ pub async fn serve(
 
     readiness.set("kafka", Err("kafka is not reached yet"));
     let topic_admin = Arc::new(admin_factory(&settings)?);
-    let Some(cluster_id) = wait_for_kafka(&topic_admin, &settings, &mut stop).await else {
-        return Ok(());
-    };
     let names = Names::new(&settings.topics.prefix);
-    let found = Arc::new(
-        topics::ensure(&settings, &topic_admin)
-            .await
-            .map_err(Error::Topics)?,
-    );
+    let (cluster_id, found) = loop {
+        let Some(cluster_id) = wait_for_kafka(&topic_admin, &settings, &mut stop).await else {
+            return Ok(());
+        };
+        match topics::ensure(&settings, &topic_admin).await {
+            Ok(found) => break (cluster_id, Arc::new(found)),
+            Err(findings) if only_unreachable(&findings) => {
+                tracing::warn!("kafka went away while its topics were looked at; waiting for it");
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+            Err(findings) => return Err(Error::Topics(findings)),
+        }
+    };
     readiness.set("kafka", Ok(()));
 
     let dedicated = Arc::new(DedicatedTopics::default());
@@ -227,8 +232,8 @@ pub async fn serve(
         tokio::spawn({
             let dispatcher = Arc::clone(&dispatcher);
             async move {
-                while let Some(prepared) = changes.recv().await {
-                    dispatcher.update(&prepared).await;
+                while let Some(id) = changes.recv().await {
+                    dispatcher.update(&id).await;
                 }
             }
         }),
@@ -299,11 +304,20 @@ pub async fn serve(
     };
     readiness.set(Readiness::START, Err("stopping"));
     tracing::info!("stopping: no more is read; waiting for what is in flight");
+    let until = std::time::Instant::now() + settings.shutdown.timeout.0;
     drain.send_replace(true);
     join(running.drain(..)).await;
-    let limit = settings.shutdown.timeout.0;
-    let flushed =
-        tokio::task::spawn_blocking(move || (events.flush(limit), attempts.flush(limit))).await;
+    let flushed = tokio::task::spawn_blocking(move || {
+        // What is left of the time, and a second for what a last attempt wrote.
+        let left = |least| {
+            until
+                .saturating_duration_since(std::time::Instant::now())
+                .max(least)
+        };
+        let events = events.flush(left(Duration::from_secs(1)));
+        (events, attempts.flush(left(Duration::from_secs(1))))
+    })
+    .await;
     match flushed {
         Ok((Ok(()), Ok(()))) => {
             tracing::info!("stopped: everything read is settled or will be read again")
@@ -317,6 +331,13 @@ pub async fn serve(
     services.extend(admin_task);
     join(services.into_iter()).await;
     result
+}
+
+/// Whether Kafka was away, which says nothing about the topics.
+fn only_unreachable(findings: &[Finding]) -> bool {
+    findings
+        .iter()
+        .all(|finding| finding.kind == Kind::Unreachable)
 }
 
 /// Waits for parts to end, each for a few seconds at most once it was told to.

@@ -15,10 +15,10 @@ use rdkafka::{ClientConfig, Message, Offset};
 use tokio::sync::{mpsc, watch};
 
 use super::Catalog;
+use crate::domain::ids::DestinationId;
 use crate::kafka::consumer::{Queue, SplitConsumer};
 use crate::kafka::outbox::DedicatedTopics;
 use crate::kafka::record;
-use crate::sinks::prepared::Prepared;
 use crate::wire::dedicated;
 
 /// The topics that are followed, each with one partition.
@@ -51,14 +51,14 @@ pub struct Reader {
     consumer: Arc<SplitConsumer>,
     followed: Vec<Followed>,
     stale_after: Duration,
-    changed: mpsc::UnboundedSender<Arc<Prepared>>,
+    changed: mpsc::UnboundedSender<DestinationId>,
 }
 
 /// How many records are applied before other tasks get their turn.
 const TURN: usize = 500;
 
 impl Reader {
-    /// Connects. `changed` is told every document that came into force after the first load.
+    /// Connects. `changed` is told every destination that changed or was deleted after the first load.
     ///
     /// # Errors
     /// If librdkafka refuses the configuration.
@@ -68,7 +68,7 @@ impl Reader {
         topics: Topics,
         config: &ClientConfig,
         stale_after: Duration,
-        changed: mpsc::UnboundedSender<Arc<Prepared>>,
+        changed: mpsc::UnboundedSender<DestinationId>,
     ) -> KafkaResult<Self> {
         let mut config = config.clone();
         config
@@ -213,12 +213,15 @@ impl Reader {
     /// Whether everything up to these ends is applied.
     fn confirm(&mut self, ends: &[Option<i64>]) -> bool {
         let mut all = true;
-        for (followed, end) in self.followed.iter_mut().zip(ends) {
+        for (index, (followed, end)) in self.followed.iter_mut().zip(ends).enumerate() {
             match end {
                 Some(end)
                     if *end <= followed.next || *end == followed.confirmed || followed.at_end =>
                 {
                     followed.confirmed = *end;
+                    if index == 0 {
+                        self.catalog.confirm(*end);
+                    }
                 }
                 _ => all = false,
             }
@@ -247,9 +250,9 @@ impl Reader {
             let changed = self
                 .catalog
                 .apply(message.key(), message.payload(), message.offset());
-            if let Some(prepared) = changed
+            if let Some(id) = changed
                 && *self.catalog.loaded.borrow()
-                && self.changed.send(prepared).is_err()
+                && self.changed.send(id).is_err()
             {
                 tracing::debug!("nobody follows changes any more");
             }

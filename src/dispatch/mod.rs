@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use crate::clock::Clock;
 use crate::config::settings;
-use crate::domain::delivery::Delivery;
+use crate::domain::delivery::{DeadLetterReason, Delivery};
 use crate::domain::ids::DestinationId;
 use crate::kafka::outbox::Outbox;
 use crate::kafka::partition::{Memory, Settle};
@@ -142,6 +142,7 @@ impl Dispatcher {
             enabled: prepared.destination.enabled,
             concurrency: policy.concurrency as usize,
             rate: policy.rate.map(|rate| rate.per_second() * share),
+            version: prepared.document_offset,
         }
     }
 
@@ -187,11 +188,45 @@ impl Dispatcher {
         taken
     }
 
-    /// Follows a changed document.
-    pub async fn update(self: &Arc<Self>, prepared: &Prepared) {
-        let allowance = self.allowance(prepared);
-        self.queues().update(&prepared.destination.id, allowance);
+    /// Follows a changed document. What waits for a destination that is not enabled any more is handed over, what waits
+    /// for a deleted one is given up: neither may hold its offset until something else happens to the destination.
+    pub async fn update(self: &Arc<Self>, id: &DestinationId) {
+        let current = self.destinations.current(id);
+        let enabled = current
+            .as_ref()
+            .is_some_and(|prepared| prepared.destination.enabled);
+        let back = {
+            let mut queues = self.queues();
+            if let Some(prepared) = &current {
+                queues.update(id, self.allowance(prepared));
+            }
+            if enabled {
+                Vec::new()
+            } else {
+                queues.take_all(id)
+            }
+        };
+        for work in back {
+            if current.is_some() {
+                self.hand_over(work, HandOver::Paused).await;
+            } else {
+                self.deleted(work).await;
+            }
+        }
         self.pump().await;
+    }
+
+    /// Gives a delivery up whose destination was deleted.
+    async fn deleted(&self, work: Work) {
+        let detail = "the destination was deleted before this delivery";
+        self.outbox
+            .dead_letter(
+                &work.delivery,
+                DeadLetterReason::Deleted,
+                detail,
+                work.settle,
+            )
+            .await;
     }
 
     /// Starts all that may start.

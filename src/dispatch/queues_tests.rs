@@ -4,6 +4,7 @@ const FREE: Allowance = Allowance {
     enabled: true,
     concurrency: 2,
     rate: None,
+    version: 0,
 };
 
 fn limits(slots: usize) -> Limits {
@@ -321,4 +322,116 @@ fn nothing_is_kept_of_destinations_at_rest() {
     }
     queues.sweep(5000);
     assert_eq!(queues.len(), 0);
+}
+
+/// A destination with one fresh event, whose turn it is, and one of the backlog, while others hold all slots.
+fn one_of_each_without_a_slot() -> (Queues<u32>, Vec<Start<u32>>) {
+    let mut queues = Queues::new(limits(2));
+    for work in [7, 8] {
+        queues
+            .offer_fresh(&id("other"), FREE, work, 1, false, 0)
+            .expect("room");
+    }
+    let others = drain(&mut queues, 0);
+    let one = Allowance {
+        concurrency: 1,
+        ..FREE
+    };
+    queues
+        .offer_fresh(&id("a"), one, 1, 1, false, 0)
+        .expect("room");
+    queues.offer_backlog(&id("a"), one, 100, 0).expect("room");
+    (queues, others)
+}
+
+#[test]
+fn backlog_goes_on_when_the_fresh_event_before_it_waited_too_long() {
+    let (mut queues, others) = one_of_each_without_a_slot();
+    assert_eq!(queues.sweep(1001).len(), 1);
+    for other in others {
+        queues.finish(&other.destination, other.token, Effect::None, 1001);
+    }
+    assert_eq!(works(&drain(&mut queues, 1001)), [100]);
+}
+
+#[test]
+fn backlog_goes_on_when_the_fresh_event_before_it_is_let_go() {
+    let (mut queues, others) = one_of_each_without_a_slot();
+    assert_eq!(queues.take_dead(|work| *work == 1), [1]);
+    for other in others {
+        queues.finish(&other.destination, other.token, Effect::None, 10);
+    }
+    assert_eq!(works(&drain(&mut queues, 10)), [100]);
+}
+
+#[test]
+fn an_older_document_does_not_replace_a_newer_one() {
+    let mut queues = Queues::new(limits(4));
+    let one = Allowance {
+        concurrency: 1,
+        version: 2,
+        ..FREE
+    };
+    queues.offer_backlog(&id("a"), one, 1, 0).expect("room");
+    queues.offer_backlog(&id("a"), one, 2, 0).expect("room");
+    let first = drain(&mut queues, 0).remove(0);
+    // A reader that looked the destination up before it was enabled.
+    let before = Allowance {
+        enabled: false,
+        version: 1,
+        ..FREE
+    };
+    queues
+        .offer_fresh(&id("a"), before, 3, 1, false, 0)
+        .expect("the newer document counts");
+    queues.finish(&first.destination, first.token, Effect::None, 0);
+    assert_eq!(drain(&mut queues, 0).len(), 1);
+}
+
+#[test]
+fn everything_that_waits_for_a_destination_can_be_taken_back() {
+    let (mut queues, _others) = one_of_each_without_a_slot();
+    assert_eq!(queues.take_all(&id("a")), [1, 100]);
+    assert!(queues.take_all(&id("a")).is_empty());
+    assert_eq!(queues.queued(), 0);
+}
+
+#[test]
+fn a_destination_that_is_held_has_one_timer_however_many_events_come() {
+    let mut queues = Queues::new(limits(4));
+    queues
+        .offer_fresh(&id("a"), FREE, 0, 1, false, 0)
+        .expect("room");
+    let first = drain(&mut queues, 0).remove(0);
+    let hold = Effect::Throttled {
+        hold_until: 86_400_000,
+    };
+    queues.finish(&first.destination, first.token, hold, 10);
+    for work in 1..1000 {
+        queues
+            .offer_fresh(&id("a"), FREE, work, 1, false, 20)
+            .expect("taken");
+        assert!(matches!(
+            queues.next(20),
+            Next::HandOver(_, HandOver::Throttled)
+        ));
+    }
+    assert_eq!(queues.timers.len(), 1);
+}
+
+#[test]
+fn a_ring_names_a_destination_once() {
+    let mut queues = Queues::new(limits(1));
+    queues
+        .offer_fresh(&id("other"), FREE, 7, 1, false, 0)
+        .expect("room");
+    drain(&mut queues, 0);
+    for round in 0..100 {
+        let now = round * 2000;
+        queues
+            .offer_fresh(&id("a"), FREE, 1, 1, false, now)
+            .expect("room");
+        queues.sweep(now + 1001);
+    }
+    assert_eq!(queues.fresh_ring.len(), 1);
 }
