@@ -159,6 +159,24 @@ impl Assigned {
         }
     }
 
+    /// Sends the positions that changed, or with `even_unchanged` all, of the partitions that are assigned now, without
+    /// waiting for the answer.
+    ///
+    /// No partition is taken away meanwhile: a position that is sent after the one that its last owner here committed
+    /// could set back what the next one commits.
+    ///
+    /// # Errors
+    /// If librdkafka does not take them.
+    pub fn send_all(
+        &self,
+        consumer: &BaseConsumer<Context>,
+        even_unchanged: bool,
+    ) -> KafkaResult<usize> {
+        let assigned = self.lock();
+        let partitions: Vec<Arc<Partition>> = assigned.values().cloned().collect();
+        self.commit(consumer, &partitions, even_unchanged, CommitMode::Async)
+    }
+
     /// Makes the next commit send all positions again, after an asynchronous one failed.
     pub fn commit_again(&self) {
         for partition in self.lock().values() {

@@ -57,7 +57,7 @@ impl Assignments for LaneAssignments {
         shared.parts.readiness.set("lanes", Ok(()));
     }
 
-    fn revoked(&self, _: &BaseConsumer<Context>, partitions: &[TopicPartition], _lost: bool) {
+    fn revoked(&self, _: &BaseConsumer<Context>, partitions: &[TopicPartition], lost: bool) {
         let shared = &self.0;
         let lanes: HashSet<u32> = partitions
             .iter()
@@ -79,7 +79,7 @@ impl Assignments for LaneAssignments {
         } else {
             settings.ledger.revoke_timeout.0
         };
-        shared.stop(readings, limit);
+        shared.stop(readings, limit, !lost);
         let owned = lock(&shared.lanes).len();
         shared
             .parts
@@ -110,7 +110,7 @@ pub(super) async fn observe_lag(shared: &Arc<Shared>) {
                 .client()
                 .fetch_watermarks(partition.topic(), number, limit);
             if let (Ok((low, end)), Some(lag)) = (ends, lags.get_mut(tier as usize)) {
-                let position = partition.ledger().position().unwrap_or(low);
+                let position = partition.position().unwrap_or(low);
                 *lag += (end - position).max(0);
             }
         }

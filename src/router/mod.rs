@@ -218,19 +218,17 @@ impl Router {
         let mut shutdown = shared.shutdown.clone();
         let mut commit = tokio::time::interval(shared.parts.settings.ledger.commit_interval.0);
         commit.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut observe = tokio::time::interval(Duration::from_secs(5));
-        observe.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        // Beside the commits: with Kafka away it takes long.
+        tokio::spawn(observe(Arc::clone(&shared), Arc::clone(&self.consumer)));
         loop {
             tokio::select! {
                 _ = shutdown.changed() => break,
                 _ = commit.tick() => {
-                    let partitions = shared.assigned.all();
-                    let sent = shared.assigned.commit(self.consumer.client(), &partitions, false, CommitMode::Async);
+                    let sent = shared.assigned.send_all(self.consumer.client(), false);
                     if let Err(error) = sent {
                         tracing::warn!(error = %error, "positions could not be sent");
                     }
                 }
-                _ = observe.tick() => observe_lag(&shared, &self.consumer).await,
             }
         }
         // While still a member of the group, since a commit of one that leaves may be refused.
@@ -262,6 +260,19 @@ fn subscription(source: &str) -> String {
     }
 }
 
+/// Looks up lags every 5 s until the shutdown is told.
+async fn observe(shared: Arc<Shared>, consumer: Arc<SplitConsumer>) {
+    let mut shutdown = shared.shutdown.clone();
+    let mut tick = tokio::time::interval(Duration::from_secs(5));
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = shutdown.changed() => return,
+            _ = tick.tick() => observe_lag(&shared, &consumer).await,
+        }
+    }
+}
+
 /// Looks up how far behind each partition is.
 async fn observe_lag(shared: &Arc<Shared>, consumer: &Arc<SplitConsumer>) {
     let (shared, consumer) = (Arc::clone(shared), Arc::clone(consumer));
@@ -270,10 +281,11 @@ async fn observe_lag(shared: &Arc<Shared>, consumer: &Arc<SplitConsumer>) {
         let (mut unsettled, mut holes, mut oldest) = (0, 0, None::<i64>);
         for partition in shared.assigned.all() {
             let (position, at) = {
+                let position = partition.position();
                 let ledger = partition.ledger();
                 unsettled += ledger.unsettled();
                 holes += ledger.holes();
-                (ledger.position(), ledger.oldest_unsettled_ms())
+                (position, ledger.oldest_unsettled_ms())
             };
             oldest = [oldest, at].into_iter().flatten().min();
             let source = shared
@@ -328,6 +340,7 @@ impl Assignments for RouterAssignments {
             shared.assigned.add(Partition::new(
                 Arc::clone(topic),
                 *number,
+                Some(start.position),
                 OffsetLedger::new(start.finished),
                 bounds,
                 Arc::clone(&shared.parts.memory),
@@ -339,6 +352,10 @@ impl Assignments for RouterAssignments {
 
     fn started(&self, queues: Vec<Arc<Queue>>) {
         let shared = &self.0;
+        if *shared.shutdown.borrow() {
+            // Given up again in a moment: what would be begun now would be repeated.
+            return;
+        }
         let mut workers = shared
             .workers
             .lock()
