@@ -3,6 +3,8 @@
 //! Stopping, in this order: the roles stop reading and wait for what is in flight (`shutdown.timeout`), then commit and
 //! leave their groups; then producers are flushed; then dispatch and the catalog end; the admin endpoint last.
 
+mod roles;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,54 +38,7 @@ use crate::sinks::{self, Clients};
 use crate::telemetry::metrics::{Metrics, Sets};
 use crate::telemetry::readiness::Readiness;
 
-/// What this process does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Roles {
-    /// Reads source topics.
-    pub route: bool,
-    /// Owns lanes and delivers what waits.
-    pub retry: bool,
-    /// Serves the admin endpoint.
-    pub admin: bool,
-}
-
-impl Roles {
-    /// All that there are.
-    pub const ALL: Self = Self {
-        route: true,
-        retry: true,
-        admin: true,
-    };
-    const LATER: [&'static str; 4] = ["state", "replay", "notify", "index"];
-
-    /// Reads a list such as `route,retry`.
-    ///
-    /// # Errors
-    /// Names the word that is no role, or not one yet.
-    pub fn parse(list: &str) -> Result<Self, String> {
-        let mut roles = Self {
-            route: false,
-            retry: false,
-            admin: false,
-        };
-        for word in list.split(',').map(str::trim) {
-            match word {
-                "route" => roles.route = true,
-                "retry" => roles.retry = true,
-                "admin" => roles.admin = true,
-                later if Self::LATER.contains(&later) => {
-                    return Err(format!("the role `{later}` is not supported yet"));
-                }
-                other => {
-                    return Err(format!(
-                        "`{other}` is no role; there are route, retry and admin"
-                    ));
-                }
-            }
-        }
-        Ok(roles)
-    }
-}
+pub use roles::Roles;
 
 /// Why an instance could not run, or ended by itself.
 #[derive(Debug, thiserror::Error)]

@@ -7,6 +7,12 @@ const FREE: Allowance = Allowance {
     version: 0,
 };
 
+/// One attempt at a time.
+const ONE: Allowance = Allowance {
+    concurrency: 1,
+    ..FREE
+};
+
 fn limits(slots: usize) -> Limits {
     Limits {
         slots,
@@ -82,23 +88,19 @@ fn what_finds_a_full_queue_comes_back_at_once() {
 #[test]
 fn bytes_and_short_memory_bound_a_queue_too() {
     let mut queues = Queues::new(limits(10));
-    let one = Allowance {
-        concurrency: 1,
-        ..FREE
-    };
     queues
-        .offer_fresh(&id("a"), one, 0, 5000, false, 0)
+        .offer_fresh(&id("a"), ONE, 0, 5000, false, 0)
         .expect("an event starts whatever its size");
     drain(&mut queues, 0);
     queues
-        .offer_fresh(&id("a"), one, 1, 600, false, 0)
+        .offer_fresh(&id("a"), ONE, 1, 600, false, 0)
         .expect("room");
     let full = queues
-        .offer_fresh(&id("a"), one, 2, 600, false, 0)
+        .offer_fresh(&id("a"), ONE, 2, 600, false, 0)
         .expect_err("too many bytes");
     assert_eq!(full, (2, HandOver::QueueFull));
     let short = queues
-        .offer_fresh(&id("a"), one, 3, 1, true, 0)
+        .offer_fresh(&id("a"), ONE, 3, 1, true, 0)
         .expect_err("memory is short");
     assert_eq!(short, (3, HandOver::Memory));
 }
@@ -155,16 +157,12 @@ fn fresh_and_backlog_each_have_half_while_both_wait() {
 #[test]
 fn with_a_concurrency_of_one_both_kinds_take_turns() {
     let mut queues = Queues::new(limits(10));
-    let one = Allowance {
-        concurrency: 1,
-        ..FREE
-    };
     for work in 0..2 {
         queues
-            .offer_fresh(&id("a"), one, work, 1, false, 0)
+            .offer_fresh(&id("a"), ONE, work, 1, false, 0)
             .expect("room");
         queues
-            .offer_backlog(&id("a"), one, 100 + work, 0)
+            .offer_backlog(&id("a"), ONE, 100 + work, 0)
             .expect("room");
     }
     let mut kinds = Vec::new();
@@ -200,14 +198,10 @@ fn backlog_leaves_slots_for_fresh_events() {
 #[test]
 fn a_full_backlog_tells_when_there_is_room() {
     let mut queues = Queues::new(limits(4));
-    let one = Allowance {
-        concurrency: 1,
-        ..FREE
-    };
     for work in 0..4 {
-        queues.offer_backlog(&id("a"), one, work, 0).expect("room");
+        queues.offer_backlog(&id("a"), ONE, work, 0).expect("room");
     }
-    let (work, room) = queues.offer_backlog(&id("a"), one, 4, 0).expect_err("full");
+    let (work, room) = queues.offer_backlog(&id("a"), ONE, 4, 0).expect_err("full");
     assert_eq!(work, 4);
     drain(&mut queues, 0);
     let waiting = room.notified();
@@ -333,14 +327,10 @@ fn one_of_each_without_a_slot() -> (Queues<u32>, Vec<Start<u32>>) {
             .expect("room");
     }
     let others = drain(&mut queues, 0);
-    let one = Allowance {
-        concurrency: 1,
-        ..FREE
-    };
     queues
-        .offer_fresh(&id("a"), one, 1, 1, false, 0)
+        .offer_fresh(&id("a"), ONE, 1, 1, false, 0)
         .expect("room");
-    queues.offer_backlog(&id("a"), one, 100, 0).expect("room");
+    queues.offer_backlog(&id("a"), ONE, 100, 0).expect("room");
     (queues, others)
 }
 
@@ -367,13 +357,13 @@ fn backlog_goes_on_when_the_fresh_event_before_it_is_let_go() {
 #[test]
 fn an_older_document_does_not_replace_a_newer_one() {
     let mut queues = Queues::new(limits(4));
-    let one = Allowance {
+    let newer = Allowance {
         concurrency: 1,
         version: 2,
         ..FREE
     };
-    queues.offer_backlog(&id("a"), one, 1, 0).expect("room");
-    queues.offer_backlog(&id("a"), one, 2, 0).expect("room");
+    queues.offer_backlog(&id("a"), newer, 1, 0).expect("room");
+    queues.offer_backlog(&id("a"), newer, 2, 0).expect("room");
     let first = drain(&mut queues, 0).remove(0);
     // A reader that looked the destination up before it was enabled.
     let before = Allowance {
