@@ -160,6 +160,24 @@ impl Assigned {
         }
     }
 
+    /// Sends the positions that changed, or with `even_unchanged` all, of the partitions that are assigned now, without
+    /// waiting for the answer.
+    ///
+    /// No partition is taken away meanwhile: a position that is sent after the one that its last owner here committed
+    /// could set back what the next one commits.
+    ///
+    /// # Errors
+    /// If librdkafka does not take them.
+    pub fn send_all(
+        &self,
+        consumer: &BaseConsumer<Context>,
+        even_unchanged: bool,
+    ) -> KafkaResult<usize> {
+        let assigned = self.lock();
+        let partitions: Vec<Arc<Partition>> = assigned.values().cloned().collect();
+        self.commit(consumer, &partitions, even_unchanged, CommitMode::Async)
+    }
+
     /// Brings the metrics of the ledgers up to date, and tells how far each partition is behind its end. Blocks.
     pub fn observe(
         &self,
@@ -182,7 +200,10 @@ impl Assigned {
             let limit = Duration::from_secs(2);
             let (topic, number) = (partition.topic(), partition.number());
             if let Ok((low, end)) = consumer.fetch_watermarks(topic, number, limit) {
-                lag(&partition, (end - partition.position().max(low)).max(0));
+                lag(
+                    &partition,
+                    (end - partition.position().unwrap_or(low).max(low)).max(0),
+                );
             }
         }
         let gauge = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);

@@ -59,7 +59,7 @@ impl Assignments for LaneAssignments {
         shared.parts.readiness.set("lanes", Ok(()));
     }
 
-    fn revoked(&self, _: &BaseConsumer<Context>, partitions: &[TopicPartition], _lost: bool) {
+    fn revoked(&self, _: &BaseConsumer<Context>, partitions: &[TopicPartition], lost: bool) {
         let shared = &self.0;
         let lanes: HashSet<u32> = partitions
             .iter()
@@ -81,7 +81,7 @@ impl Assignments for LaneAssignments {
         } else {
             settings.ledger.revoke_timeout.0
         };
-        shared.stop(readings, limit);
+        shared.stop(readings, limit, !lost);
         let owned = lock(&shared.lanes).len();
         shared
             .parts

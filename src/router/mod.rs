@@ -230,19 +230,17 @@ impl Router {
         let mut shutdown = shared.shutdown.clone();
         let mut commit = tokio::time::interval(shared.parts.settings.ledger.commit_interval.0);
         commit.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut observe = tokio::time::interval(Duration::from_secs(5));
-        observe.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        // Beside the commits: with Kafka away it takes long.
+        tokio::spawn(observe(Arc::clone(&shared), Arc::clone(&self.consumer)));
         loop {
             tokio::select! {
                 _ = shutdown.changed() => break,
                 _ = commit.tick() => {
-                    let partitions = shared.assigned.all();
-                    let sent = shared.assigned.commit(self.consumer.client(), &partitions, false, CommitMode::Async);
+                    let sent = shared.assigned.send_all(self.consumer.client(), false);
                     if let Err(error) = sent {
                         tracing::warn!(error = %error, "positions could not be sent");
                     }
                 }
-                _ = observe.tick() => observe_lag(&shared, &self.consumer).await,
             }
         }
         // While still a member of the group, since a commit of one that leaves may be refused.
@@ -271,6 +269,19 @@ fn subscription(source: &str) -> String {
         format!("^{}$", escaped.join(".*"))
     } else {
         source.to_owned()
+    }
+}
+
+/// Looks up lags every 5 s until the shutdown is told.
+async fn observe(shared: Arc<Shared>, consumer: Arc<SplitConsumer>) {
+    let mut shutdown = shared.shutdown.clone();
+    let mut tick = tokio::time::interval(Duration::from_secs(5));
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = shutdown.changed() => return,
+            _ = tick.tick() => observe_lag(&shared, &consumer).await,
+        }
     }
 }
 
@@ -318,7 +329,7 @@ impl Assignments for RouterAssignments {
             shared.assigned.add(Partition::new(
                 Arc::clone(topic),
                 *number,
-                start.position,
+                Some(start.position),
                 OffsetLedger::new(start.finished),
                 bounds,
                 Arc::clone(&shared.parts.memory),
@@ -330,6 +341,10 @@ impl Assignments for RouterAssignments {
 
     fn started(&self, queues: Vec<Arc<Queue>>) {
         let shared = &self.0;
+        if *shared.shutdown.borrow() {
+            // Given up again in a moment: what would be begun now would be repeated.
+            return;
+        }
         let mut workers = shared
             .workers
             .lock()

@@ -3,7 +3,7 @@
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use rdkafka::consumer::Consumer;
+use rdkafka::consumer::Consumer as _;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::BorrowedMessage;
 
@@ -61,7 +61,10 @@ impl Worker {
 
     /// Reads until the assignment ends.
     pub(super) async fn run(mut self) {
-        self.shared.parts.catalog.loaded().await;
+        tokio::select! {
+            () = self.shared.parts.catalog.loaded() => {}
+            () = self.partition.revoked() => return,
+        }
         let mut turn = 0;
         let queue = Arc::clone(&self.queue);
         loop {
@@ -193,7 +196,7 @@ impl Worker {
             Arc::clone(self.queue.topic()),
             self.queue.number(),
         );
-        let position = self.partition.ledger().position();
+        let position = self.partition.position();
         let moved = tokio::task::spawn_blocking(move || {
             let Some(consumer) = shared.consumer.get() else {
                 return;
@@ -206,11 +209,8 @@ impl Worker {
                     {
                         positions::lost(&shared, &topic, number, position, low);
                     }
-                    if let Err(error) =
-                        consumer
-                            .client()
-                            .seek(&topic, number, rdkafka::Offset::Offset(low), limit)
-                    {
+                    let moved = consumer.go_to(&topic, number, rdkafka::Offset::Offset(low));
+                    if let Err(error) = moved {
                         tracing::error!(kafka.topic = %topic, kafka.partition = number, error = %error, "the position could not be moved to the oldest record");
                     }
                 }
