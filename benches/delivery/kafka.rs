@@ -10,10 +10,10 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::message::{Header, OwnedHeaders, ToBytes};
 use rdkafka::producer::{BaseRecord, DefaultProducerContext, Producer as _, ThreadedProducer};
 
-use crate::{guard, services};
+use crate::{guard, process, services};
 
 const LIMIT: Duration = Duration::from_secs(30);
 
@@ -25,7 +25,10 @@ pub(crate) struct Kafka {
     pub(crate) bootstrap: String,
     pid: u32,
     folder: PathBuf,
-    producer: ThreadedProducer<DefaultProducerContext>,
+    /// Gathers records for some milliseconds: for flows.
+    batching: ThreadedProducer<DefaultProducerContext>,
+    /// Sends each record at once: for latency.
+    prompt: ThreadedProducer<DefaultProducerContext>,
     consumer: BaseConsumer,
     runtime: tokio::runtime::Runtime,
 }
@@ -54,20 +57,30 @@ impl Kafka {
             .set("allow.auto.create.topics", "false");
         let consumer = config.clone().create().expect("a client");
         config
-            .set("linger.ms", "0")
             .set("queue.buffering.max.messages", "1000000")
             .set("topic.metadata.refresh.interval.ms", "1000");
+        let producer = |linger: &str| {
+            let mut config = config.clone();
+            config.set("linger.ms", linger);
+            config.create().expect("a producer")
+        };
         Self {
             bootstrap: fact("bootstrap").to_owned(),
             pid,
             folder,
-            producer: config.create().expect("a producer"),
+            batching: producer("3"),
+            prompt: producer("0"),
             consumer,
             runtime: tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()
                 .expect("a runtime"),
         }
+    }
+
+    /// Microseconds of CPU that the broker has used.
+    pub(crate) fn cpu_us(&self) -> u64 {
+        process::cpu_us(&self.pid.to_string())
     }
 
     /// Makes a source topic.
@@ -83,8 +96,15 @@ impl Kafka {
         }
     }
 
-    /// Sends an event; `number` chooses the partition.
-    pub(crate) fn send(&self, topic: &str, number: u64, event_type: &str, body: &[u8]) {
+    /// Sends an event, at once or with others; `number` chooses the partition.
+    pub(crate) fn send(
+        &self,
+        topic: &str,
+        number: u64,
+        event_type: &str,
+        body: &[u8],
+        at_once: bool,
+    ) {
         let headers = OwnedHeaders::new_with_capacity(1).insert(Header {
             key: "event-type",
             value: Some(event_type),
@@ -97,30 +117,23 @@ impl Kafka {
             .payload(body)
             .partition(partition)
             .headers(headers);
-        self.enqueue(record);
+        let producer = if at_once {
+            &self.prompt
+        } else {
+            &self.batching
+        };
+        enqueue(producer, record);
     }
 
     /// Sends a document to a topic of ours.
     pub(crate) fn document(&self, topic: &str, key: &str, value: &str) {
-        self.enqueue(BaseRecord::to(topic).key(key).payload(value).partition(0));
-    }
-
-    fn enqueue(&self, mut record: BaseRecord<'_, str, impl rdkafka::message::ToBytes + ?Sized>) {
-        loop {
-            match self.producer.send(record) {
-                Ok(()) => return,
-                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
-                    record = back;
-                    std::thread::sleep(Duration::from_millis(1));
-                }
-                Err((error, _)) => panic!("kafka takes the record: {error}"),
-            }
-        }
+        let record = BaseRecord::to(topic).key(key).payload(value).partition(0);
+        enqueue(&self.batching, record);
     }
 
     /// Waits until all that was sent is acknowledged.
     pub(crate) fn flush(&self) {
-        self.producer.flush(LIMIT).expect("kafka acknowledges");
+        self.batching.flush(LIMIT).expect("kafka acknowledges");
     }
 
     /// The records that were ever written to topics whose names begin with `prefix`.
@@ -149,6 +162,22 @@ impl Drop for Kafka {
         }
         if let Err(error) = std::fs::remove_dir_all(&self.folder) {
             eprintln!("{}: {error}", self.folder.display());
+        }
+    }
+}
+
+fn enqueue(
+    producer: &ThreadedProducer<DefaultProducerContext>,
+    mut record: BaseRecord<'_, str, impl ToBytes + ?Sized>,
+) {
+    loop {
+        match producer.send(record) {
+            Ok(()) => return,
+            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
+                record = back;
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            Err((error, _)) => panic!("kafka takes the record: {error}"),
         }
     }
 }

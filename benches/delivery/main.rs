@@ -49,6 +49,8 @@ fn main() {
         std::process::exit(64);
     }
     let mut bench = Bench::start(rounds);
+    eprintln!("warm-up");
+    bench.warm_up();
     for (name, scenario) in chosen {
         eprintln!("{name}");
         scenario(&mut bench);

@@ -15,6 +15,19 @@ pub(crate) fn cpu_us(pid: &str) -> u64 {
         .sum()
 }
 
+/// Time of all processors since the machine began: idle, and in all.
+pub(crate) fn machine() -> [u64; 2] {
+    let stat = fs::read_to_string("/proc/stat").expect("Linux");
+    let first = stat.lines().next().unwrap_or_default();
+    let ticks: Vec<u64> = first
+        .split_whitespace()
+        .skip(1)
+        .take(8)
+        .map(|ticks| ticks.parse().expect("a number"))
+        .collect();
+    [ticks.iter().skip(3).take(2).sum(), ticks.iter().sum()]
+}
+
 /// Resident memory in MB.
 pub(crate) fn rss_mb(pid: &str) -> f64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process runs");

@@ -49,6 +49,12 @@ pub(crate) struct Bench {
 struct Flow {
     per_second: f64,
     cpu_us: f64,
+    /// CPU a delivery of the broker.
+    kafka_us: f64,
+    /// CPU a delivery of this program: publisher and receiver.
+    here_us: f64,
+    /// Share of the machine that nobody used.
+    idle: f64,
     handed_over: f64,
     written: f64,
 }
@@ -61,6 +67,17 @@ impl Bench {
             receiver: Receiver::start(),
             number: 0,
             rows: Vec::new(),
+        }
+    }
+
+    /// Lets the broker's code be compiled: in its first seconds it takes several times the CPU.
+    pub(crate) fn warm_up(&mut self) {
+        let instance = self.with_one("warm-up");
+        let body = event::body(0);
+        for _ in 0..4 {
+            let flow = self.steady(&instance, |bench, _| bench.send(&instance, HEALTHY, &body));
+            let (rate, kafka) = (flow.per_second, flow.kafka_us);
+            eprintln!("  {rate:.0} deliveries/s, {kafka:.0} µs of the broker's CPU for each");
         }
     }
 
@@ -110,7 +127,15 @@ impl Bench {
     fn send(&mut self, instance: &Instance, event_type: &str, body: &[u8]) {
         self.number += 1;
         self.kafka
-            .send(&instance.source, self.number, event_type, body);
+            .send(&instance.source, self.number, event_type, body, false);
+    }
+
+    /// Sends an event that tells when; its latency is noted.
+    fn send_stamped(&mut self, instance: &Instance, event_type: &str) {
+        self.number += 1;
+        let body = event::body(event::stamp(self.receiver.epoch));
+        self.kafka
+            .send(&instance.source, self.number, event_type, &body, true);
     }
 
     fn own_records(&self, instance: &Instance) -> i64 {
@@ -124,18 +149,27 @@ impl Bench {
         let first = self.receiver.answered();
         let answered = |bench: &Self| bench.receiver.answered() - first;
         let (mut sent, start) = (0, Instant::now());
-        let mut begun: Option<(Instant, u64, u64)> = None;
-        let (per_second, cpu_us) = loop {
+        let mut begun: Option<(Instant, u64, [u64; 5])> = None;
+        let used = |bench: &Self| {
+            let [idle, all] = process::machine();
+            let (kafka, here) = (bench.kafka.cpu_us(), process::cpu_us("self"));
+            [instance.cpu_us(), kafka, here, idle, all]
+        };
+        let (per_second, [cpu_us, kafka_us, here_us], idle) = loop {
             if begun.is_none() && start.elapsed() > WARM {
-                begun = Some((Instant::now(), answered(self), instance.cpu_us()));
+                begun = Some((Instant::now(), answered(self), used(self)));
             }
             if let Some((since, count, cpu)) = begun
                 && since.elapsed() > STEADY
             {
                 let received = float(answered(self) - count);
                 let seconds = since.elapsed().as_secs_f64();
-                let cpu = float(instance.cpu_us() - cpu);
-                break (received / seconds, cpu / received.max(1.0));
+                let now = used(self);
+                let mut spent = now.iter().zip(cpu).map(|(now, then)| float(now - then));
+                let mut next = || spent.next().unwrap_or(f64::NAN);
+                let each = [next(), next(), next()].map(|us| us / received.max(1.0));
+                let idle = next() / next();
+                break (received / seconds, each, idle);
             }
             if sent - answered(self) < WINDOW {
                 feed(self, sent);
@@ -152,6 +186,9 @@ impl Bench {
         Flow {
             per_second,
             cpu_us,
+            kafka_us,
+            here_us,
+            idle,
             handed_over: (handed_over() - over) / float(sent),
             written: float((self.own_records(instance) - written).unsigned_abs()) / float(sent),
         }
@@ -189,6 +226,15 @@ impl Bench {
                 format!("{:+.0} µs", cpu - bare_cpu),
             );
         }
+        let kafka = median(ours.iter().map(|flow| flow.kafka_us));
+        let here = median(ours.iter().map(|flow| flow.here_us));
+        let idle = median(ours.iter().map(|flow| flow.idle));
+        self.row(
+            &format!("{name}: CPU a delivery of the others"),
+            format!("Kafka {kafka:.0} µs, publisher and receiver {here:.0} µs"),
+            String::new(),
+            format!("{:.0} % of the machine idle", 100.0 * idle),
+        );
         let written = median(ours.iter().map(|flow| flow.written));
         let over = median(ours.iter().map(|flow| flow.handed_over));
         self.row(
@@ -274,8 +320,7 @@ fn latency(bench: &mut Bench) {
             for number in 0..count {
                 let due = start + Duration::from_secs(1) * number / rate;
                 std::thread::sleep(due.saturating_duration_since(Instant::now()));
-                let body = event::body(event::stamp(bench.receiver.epoch));
-                bench.send(&instance, HEALTHY, &body);
+                bench.send_stamped(&instance, HEALTHY);
             }
             bench
                 .receiver
