@@ -357,7 +357,7 @@ fn hanging(bench: &mut Bench) {
         .collect();
     let hanging: Vec<(String, String)> = (0..20)
         .map(|number| {
-            let id = number.to_string();
+            let id = format!("hang-{number}");
             (id.clone(), bench.document(&id, 2, "hang", 8))
         })
         .collect();
@@ -367,7 +367,7 @@ fn hanging(bench: &mut Bench) {
             bench.steady(&instance, |bench, number| {
                 bench.send(&instance, HEALTHY, &body);
                 if number % 10 == 0 {
-                    let hanging = format!("hang.{}", number / 10 % 20);
+                    let hanging = format!("hang.hang-{}", number / 10 % 20);
                     bench.send(&instance, &hanging, &body);
                 }
             })
