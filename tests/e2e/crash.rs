@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::support::account::{Account, Snapshot};
+use crate::support::account::{Account, Snapshot, whereabouts};
 use crate::support::events::{event_id, numbered};
 use crate::support::kafka::Kafka;
 use crate::support::posthaste::Posthaste;
@@ -96,11 +96,12 @@ impl Load {
                 .receiver
                 .missing_of(&format!("/{id}"), self.ids())
                 .await;
-            if !missing.is_empty() {
-                let snapshot = Snapshot::of(&self.scene).await;
-                let places: Vec<String> =
-                    missing.iter().map(|event| snapshot.places(event)).collect();
-                panic!("{id} did not get {} events: {places:#?}", missing.len());
+            if let Some(first) = missing.first() {
+                let whereabouts = whereabouts(&self.scene, first).await;
+                panic!(
+                    "{id} did not get {} events, such as {whereabouts}",
+                    missing.len()
+                );
             }
         }
         self.scene.settled().await;

@@ -57,28 +57,39 @@ impl Snapshot {
     }
 }
 
-impl Snapshot {
-    /// Where an event waits, for the message of a failed test.
-    pub(crate) fn places(&self, event: &str) -> String {
-        let source = self.source.iter().map(|record| ("", record));
-        let retries = self
-            .retries
-            .iter()
-            .map(|(name, record)| (name.as_str(), record));
-        let places: Vec<String> = source
-            .chain(retries)
-            .filter(|(_, record)| event_id(record) == event)
-            .map(|(name, record)| {
-                let due = retry::decode(record)
-                    .map_or(0, |delivery| delivery.progress.due_ms - super::now_ms());
-                format!(
-                    "{}[{}]@{} {name} due in {due} ms",
-                    record.topic, record.partition, record.offset
-                )
-            })
-            .collect();
-        format!("{event} waits at {places:?}")
-    }
+/// Where a destination's event stands in source, retry topics and dead letters, settled or not, for the message of a
+/// failed test.
+pub(crate) async fn whereabouts(scene: &Scene, event: &str) -> String {
+    let mut topics = scene.kafka.topics(&scene.prefix);
+    topics.retain(|name, _| !name.ends_with(".attempts") && !name.ends_with(".destinations"));
+    topics.insert(scene.topic.clone(), scene.kafka.partitions(&scene.topic));
+    let mut committed = scene.kafka.group(&scene.group).committed(&topics);
+    committed.append(
+        &mut scene
+            .kafka
+            .group(&format!("{}.retry", scene.group))
+            .committed(&topics),
+    );
+    let places: Vec<String> = scene
+        .kafka
+        .read_topics(&topics)
+        .await
+        .iter()
+        .filter(|record| event_id(record) == event)
+        .map(|record| {
+            let place = (record.topic.to_string(), record.partition);
+            let finished = committed.get(&place).map(|found| found.finished(&place.0));
+            let delivery = retry::decode(record).ok();
+            let progress = delivery.map(|delivery| (delivery.destination, delivery.progress));
+            format!(
+                "{place:?} offset {} appended at {} committed {:?} finished {finished:?} {progress:?}",
+                record.offset,
+                record.timestamp_ms,
+                committed.get(&place).map(|found| found.offset)
+            )
+        })
+        .collect();
+    format!("{event}: {places:#?}")
 }
 
 /// The records that are not settled: from the group's committed positions on, but for those that the note beside a

@@ -1,6 +1,7 @@
 //! One running instance of the real binary.
 
 use std::fs::File;
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
@@ -180,8 +181,32 @@ impl Drop for Posthaste {
     fn drop(&mut self) {
         if std::thread::panicking() {
             print_end(&self.log);
+            match metrics_text(&self.admin) {
+                Ok(text) => text
+                    .lines()
+                    .filter(|line| tells(line))
+                    .for_each(|line| println!("{line}")),
+                Err(error) => println!("no metrics from {}: {error}", self.admin),
+            }
         }
     }
+}
+
+/// `/metrics`, asked for without a runtime, since a test may be unwinding.
+fn metrics_text(admin: &str) -> std::io::Result<String> {
+    let address: std::net::SocketAddr = admin.parse().map_err(std::io::Error::other)?;
+    let limit = Duration::from_secs(2);
+    let mut socket = std::net::TcpStream::connect_timeout(&address, limit)?;
+    socket.set_read_timeout(Some(limit))?;
+    write!(socket, "GET /metrics HTTP/1.0\r\nhost: {admin}\r\n\r\n")?;
+    let mut text = String::new();
+    socket.read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// Whether a line of `/metrics` says something about a failure: a value that is not 0.
+fn tells(line: &str) -> bool {
+    line.starts_with("posthaste_") && !line.contains("_bucket") && !line.ends_with(" 0")
 }
 
 /// Prints the last lines of a log, for the output of a failed test.

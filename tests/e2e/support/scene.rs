@@ -1,5 +1,6 @@
 //! The world of one test: names of its own on a broker that it may share, so that tests run beside each other.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde_json::{Value, json};
@@ -132,12 +133,11 @@ impl Scene {
     /// The same for any source topic.
     pub(crate) async fn settled_in(&self, topic: &str) {
         let ends = self.kafka.ends(topic);
-        let (group, topics) = (
-            self.kafka.group(&self.group),
-            [(topic.to_owned(), i32::try_from(ends.len()).expect("few"))].into(),
-        );
-        wait::until(&format!("{topic} is settled up to {ends:?}"), async || {
-            let committed = group.committed(&topics);
+        let group = self.kafka.group(&self.group);
+        let topics = [(topic.to_owned(), self.kafka.partitions(topic))].into();
+        let mut committed = BTreeMap::new();
+        let settled = wait::try_until(async || {
+            committed = group.committed(&topics);
             ends.iter()
                 .all(|(partition, end)| {
                     let found = committed.get(&(topic.to_owned(), *partition));
@@ -146,6 +146,10 @@ impl Scene {
                 .then_some(())
         })
         .await;
+        assert!(
+            settled.is_some(),
+            "{topic} is not settled up to {ends:?}, only to {committed:#?}"
+        );
     }
 
     /// What is committed in the source topic's only partition.
