@@ -112,11 +112,11 @@ fn refuse(error: &FilterError, output: Output, out: &mut dyn Write) -> anyhow::R
 }
 
 fn error_json(error: &FilterError) -> Value {
-    let mut value = json!({"message": error.to_string(), "pointer": error.pointer});
-    if let Some(column) = error.column {
-        value["column"] = column.into();
+    let (message, pointer) = (error.to_string(), &error.pointer);
+    match error.column {
+        Some(column) => json!({"message": message, "pointer": pointer, "column": column}),
+        None => json!({"message": message, "pointer": pointer}),
     }
-    value
 }
 
 fn test(

@@ -62,7 +62,7 @@ pub(super) enum Operand {
     Reference(Reference),
 }
 
-/// A path from the root of the event; `slot` numbers it within its filter.
+/// A path from the root of the event.
 #[derive(Debug, Clone)]
 pub(super) struct Reference {
     pub(super) steps: Arc<[Step]>,

@@ -3,6 +3,7 @@
 mod eventbridge;
 mod hookdeck;
 mod random;
+mod reference;
 mod shopify;
 mod worst;
 

@@ -64,6 +64,17 @@ fn number(item: Item<'_>) -> Predicate {
     }
 }
 
+/// A number that must be one for `f64` too.
+fn comparable(item: Item<'_>, pointer: &str) -> Result<Predicate, FilterError> {
+    match number(item) {
+        Predicate::Number { exact: None, .. } => Err(refused(
+            pointer,
+            format!("{item} is beyond the precision of numbers; write one of at most 15 digits"),
+        )),
+        number => Ok(number),
+    }
+}
+
 /// The one member of an operator object.
 fn only<'d>(
     object: Item<'d>,
@@ -291,7 +302,7 @@ fn anything_but(
         "{\"anything-but\": [\"paid\", \"new\"]} or {\"anything-but\": {\"prefix\": \"pa\"}}";
     let excluded = match item.kind() {
         Kind::Text(text) => vec![Predicate::Text((&**text).into())],
-        Kind::Number(_) => vec![number(item)],
+        Kind::Number(_) => vec![comparable(item, pointer)?],
         Kind::Array => {
             let all = |kind: fn(&Kind<'_>) -> bool| item.children().all(|item| kind(item.kind()));
             let texts = all(|kind| matches!(kind, Kind::Text(_)));
@@ -304,11 +315,11 @@ fn anything_but(
                     ),
                 ));
             }
-            let one = |item: Item<'_>| {
-                item.text()
-                    .map_or_else(|| number(item), |text| Predicate::Text(text.into()))
+            let one = |item: Item<'_>| match item.text() {
+                Some(text) => Ok(Predicate::Text(text.into())),
+                None => comparable(item, pointer),
             };
-            item.children().map(one).collect()
+            item.children().map(one).collect::<Result<_, _>>()?
         }
         Kind::Object => {
             let allowed = "prefix, suffix, equals-ignore-case or wildcard";

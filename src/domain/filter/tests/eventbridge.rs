@@ -449,6 +449,11 @@ fn what_is_no_pattern_says_where_and_why() {
                 "mixed",
             ),
             (
+                r#"{"a":[{"anything-but":[1,12345678901234567]}]}"#,
+                "/a/0/anything-but",
+                "precision",
+            ),
+            (
                 r#"{"a":[{"anything-but":[]}]}"#,
                 "/a/0/anything-but",
                 "not empty",

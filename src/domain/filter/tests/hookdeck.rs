@@ -213,6 +213,7 @@ fn references_lead_from_the_root_by_names_indexes_and_the_current_index() {
                 &[r#"{"i":[{"p":1},{"p":3}],"was":[{"p":1},{"p":2}]}"#],
                 &[r#"{"i":[{"p":2},{"p":1}],"was":[{"p":2},{"p":1}]}"#],
             ),
+            (r#"{"$neq":{"$ref":"b"}}"#, &["[1]"], &["5", "null"]),
             (
                 r#"{"n":{"$in":{"$ref":"all"}}}"#,
                 &[r#"{"n":1,"all":[2,1]}"#],

@@ -92,8 +92,11 @@ fn cost(filter: &Filter, event: &str) -> f64 {
     (0..3).map(|_| once()).fold(f64::INFINITY, f64::min)
 }
 
-/// Rules, and a part of an event that is repeated.
-fn worst() -> Vec<(Dialect, String, &'static str, fn(usize) -> String)> {
+/// A rule, what its event is like, and the event of a size.
+type Case = (Dialect, String, &'static str, fn(usize) -> String);
+
+/// Rules with events that are worst for them.
+fn worst() -> Vec<Case> {
     let elements = |n: usize| {
         format!(
             "{{\"e\":[{}{{}}]}}",
