@@ -96,9 +96,7 @@ impl Reader {
             }
             let limit = self.shared.parts.settings.retry.waiting_per_partition;
             let may_read = self.head.is_none() && self.waiting.len() < limit;
-            if may_read && self.partition.has_room() {
-                self.read();
-            }
+            let found = may_read && self.partition.has_room() && self.read();
             let now = Instant::now();
             if self
                 .waiting
@@ -115,9 +113,9 @@ impl Reader {
                 if let Some((_, record, settle)) = self.head.take() {
                     self.leave(record, settle).await;
                 }
-            } else {
+            } else if !found || self.head.is_some() {
                 turn = 0;
-                self.idle(may_read).await;
+                self.idle(may_read && self.head.is_none()).await;
             }
             turn += 1;
             if turn.is_multiple_of(TURN) {
@@ -158,16 +156,17 @@ impl Reader {
         }
     }
 
-    /// Takes the next record, if one has arrived, as the head.
-    fn read(&mut self) {
+    /// Takes the next record, if one has arrived and was not settled before, as the head. False: nothing had arrived;
+    /// only then is it told when something does.
+    fn read(&mut self) -> bool {
         match self.queue.try_next() {
-            None => {}
+            None => return false,
             Some(Ok(message)) => {
                 let record = record::copy(&message, self.queue.topic());
                 let bytes = message.payload_len() + message.key_len() + 1024;
                 let now_ms = self.shared.parts.clock.now_ms();
                 let Some(settle) = self.partition.begin(record.offset, bytes, now_ms) else {
-                    return;
+                    return true;
                 };
                 let delay = self.shared.parts.outbox.tiers().delay(self.tier);
                 // Measured once against the wall clock and never longer than the tier, so that a step of either clock
@@ -184,6 +183,7 @@ impl Reader {
                 tracing::warn!(kafka.topic = %self.queue.topic(), kafka.partition = self.queue.number(), error = %error, "a retry topic cannot be read");
             }
         }
+        true
     }
 
     /// A record leaves its tier.
