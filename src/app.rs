@@ -3,6 +3,8 @@
 //! Stopping, in this order: the roles stop reading and wait for what is in flight (`shutdown.timeout`), then commit and
 //! leave their groups; then producers are flushed; then dispatch and the catalog end; the admin endpoint last.
 
+mod roles;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,54 +38,7 @@ use crate::sinks::{self, Clients};
 use crate::telemetry::metrics::{Metrics, Sets};
 use crate::telemetry::readiness::Readiness;
 
-/// What this process does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Roles {
-    /// Reads source topics.
-    pub route: bool,
-    /// Owns lanes and delivers what waits.
-    pub retry: bool,
-    /// Serves the admin endpoint.
-    pub admin: bool,
-}
-
-impl Roles {
-    /// All that there are.
-    pub const ALL: Self = Self {
-        route: true,
-        retry: true,
-        admin: true,
-    };
-    const LATER: [&'static str; 4] = ["state", "replay", "notify", "index"];
-
-    /// Reads a list such as `route,retry`.
-    ///
-    /// # Errors
-    /// Names the word that is no role, or not one yet.
-    pub fn parse(list: &str) -> Result<Self, String> {
-        let mut roles = Self {
-            route: false,
-            retry: false,
-            admin: false,
-        };
-        for word in list.split(',').map(str::trim) {
-            match word {
-                "route" => roles.route = true,
-                "retry" => roles.retry = true,
-                "admin" => roles.admin = true,
-                later if Self::LATER.contains(&later) => {
-                    return Err(format!("the role `{later}` is not supported yet"));
-                }
-                other => {
-                    return Err(format!(
-                        "`{other}` is no role; there are route, retry and admin"
-                    ));
-                }
-            }
-        }
-        Ok(roles)
-    }
-}
+pub use roles::Roles;
 
 /// Why an instance could not run, or ended by itself.
 #[derive(Debug, thiserror::Error)]
@@ -168,21 +123,20 @@ pub async fn serve(
 
     readiness.set("kafka", Err("kafka is not reached yet"));
     let topic_admin = Arc::new(admin_factory(&settings)?);
+    let names = Names::new(&settings.topics.prefix);
     let (cluster_id, found) = loop {
         let Some(cluster_id) = wait_for_kafka(&topic_admin, &settings, &mut stop).await else {
             return Ok(());
         };
         match topics::ensure(&settings, &topic_admin).await {
             Ok(found) => break (cluster_id, Arc::new(found)),
-            // It went away again.
-            Err(findings)
-                if findings
-                    .iter()
-                    .all(|finding| finding.kind == Kind::Unreachable) => {}
+            Err(findings) if only_unreachable(&findings) => {
+                tracing::warn!("kafka went away while its topics were looked at; waiting for it");
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
             Err(findings) => return Err(Error::Topics(findings)),
         }
     };
-    let names = Names::new(&settings.topics.prefix);
     readiness.set("kafka", Ok(()));
 
     let dedicated = Arc::new(DedicatedTopics::default());
@@ -225,7 +179,7 @@ pub async fn serve(
         settings.catalog.stale_after.0,
         Box::new({
             let dispatcher = Arc::clone(&dispatcher);
-            move |prepared| dispatcher.update(prepared)
+            move |id| dispatcher.note_change(id)
         }),
     )
     .context("the reader of the configuration topics")?;
@@ -299,11 +253,20 @@ pub async fn serve(
     };
     readiness.set(Readiness::START, Err("stopping"));
     tracing::info!("stopping: no more is read; waiting for what is in flight");
+    let until = std::time::Instant::now() + settings.shutdown.timeout.0;
     drain.send_replace(true);
     join(running.drain(..)).await;
-    let limit = settings.shutdown.timeout.0;
-    let flushed =
-        tokio::task::spawn_blocking(move || (events.flush(limit), attempts.flush(limit))).await;
+    let flushed = tokio::task::spawn_blocking(move || {
+        // What is left of the time, and a second for what a last attempt wrote.
+        let left = |least| {
+            until
+                .saturating_duration_since(std::time::Instant::now())
+                .max(least)
+        };
+        let events = events.flush(left(Duration::from_secs(1)));
+        (events, attempts.flush(left(Duration::from_secs(1))))
+    })
+    .await;
     match flushed {
         Ok((Ok(()), Ok(()))) => {
             tracing::info!("stopped: everything read is settled or will be read again")
@@ -317,6 +280,13 @@ pub async fn serve(
     services.extend(admin_task);
     join(services.into_iter()).await;
     result
+}
+
+/// Whether Kafka was away, which says nothing about the topics.
+fn only_unreachable(findings: &[Finding]) -> bool {
+    findings
+        .iter()
+        .all(|finding| finding.kind == Kind::Unreachable)
 }
 
 /// Waits for parts to end, each for a few seconds at most once it was told to.

@@ -148,6 +148,24 @@ impl View {
     }
 }
 
+/// What is known of the end of `destinations`.
+#[derive(Debug, Clone, Copy, Default)]
+struct Confirmed {
+    /// How often it was looked up and found to be applied.
+    times: u64,
+    /// The end that was found last.
+    end: i64,
+    /// An offset, and the end beyond which it was looked for in vain: none up to it is there while the end stays.
+    absent: Option<(i64, i64)>,
+}
+
+impl Confirmed {
+    fn has(&self, offset: i64) -> bool {
+        let absent = self.absent;
+        offset < self.end || absent.is_some_and(|(most, end)| end == self.end && offset <= most)
+    }
+}
+
 /// The view that every role shares.
 #[derive(Debug)]
 pub struct Catalog {
@@ -155,6 +173,7 @@ pub struct Catalog {
     documents: Documents,
     metrics: Metrics,
     applied: watch::Sender<i64>,
+    confirmed: watch::Sender<Confirmed>,
     loaded: watch::Sender<bool>,
     stale: AtomicBool,
 }
@@ -168,6 +187,7 @@ impl Catalog {
             documents,
             metrics,
             applied: watch::Sender::new(-1),
+            confirmed: watch::Sender::default(),
             loaded: watch::Sender::new(false),
             stale: AtomicBool::new(false),
         })
@@ -240,26 +260,44 @@ impl Catalog {
         self.stale.load(Ordering::Acquire)
     }
 
-    /// Waits until the record of `destinations` at `offset` is applied. Cancel safe.
+    /// Waits until the record of `destinations` at `offset` is applied, or it is certain that there is none: compaction
+    /// may have taken it, or the topic was made again. Cancel safe.
     pub async fn applied(&self, offset: i64) {
-        if self
-            .applied
-            .subscribe()
-            .wait_for(|applied| *applied >= offset)
-            .await
-            .is_err()
-        {
-            unreachable!("the catalog holds the sender");
+        let (mut applied, mut confirmed) = (self.applied.subscribe(), self.confirmed.subscribe());
+        let before = confirmed.borrow().times;
+        let is_applied = applied.wait_for(|applied| *applied >= offset);
+        // The end that is told first may have been looked up before the record was written; the second was not.
+        let is_absent = confirmed.wait_for(|found| found.has(offset) || found.times >= before + 2);
+        let closed = tokio::select! {
+            found = is_applied => found.is_err(),
+            found = is_absent => found.is_err(),
+        };
+        if closed {
+            unreachable!("the catalog holds the senders");
         }
+        self.confirmed.send_if_modified(|found| {
+            if found.times >= before + 2 && !found.has(offset) {
+                found.absent = Some((offset, found.end));
+            }
+            false
+        });
     }
 
-    /// Applies one record of `destinations`. Returns the destination that is in force then, where it changed.
+    /// Notes that everything in `destinations` before `end` is applied.
+    fn confirm(&self, end: i64) {
+        self.confirmed.send_modify(|found| {
+            found.times += 1;
+            found.end = end;
+        });
+    }
+
+    /// Applies one record of `destinations`. Returns the destination that it changed or deleted.
     fn apply(
         &self,
         key: Option<&[u8]>,
         value: Option<&[u8]>,
         offset: i64,
-    ) -> Option<Arc<Prepared>> {
+    ) -> Option<DestinationId> {
         let changed = match value {
             None => {
                 let id = key
@@ -271,11 +309,11 @@ impl Catalog {
                         .unwrap_or_else(PoisonError::into_inner)
                         .remove(&id)
                 });
-                if let Some(removed) = removed {
+                removed.map(|removed| {
                     self.metrics.sink(removed.sink.kind()).destinations.dec();
                     tracing::info!(destination.id = %removed.destination.id, kafka.offset = offset, "destination deleted");
-                }
-                None
+                    removed.destination.id.clone()
+                })
             }
             Some(value) => match self.documents.read(key, value, offset) {
                 Ok(prepared) => {
@@ -296,7 +334,7 @@ impl Catalog {
                     }
                     self.metrics.sink(prepared.sink.kind()).destinations.inc();
                     tracing::debug!(destination.id = %prepared.destination.id, kafka.offset = offset, "destination in force");
-                    Some(prepared)
+                    Some(prepared.destination.id.clone())
                 }
                 Err(faults) => {
                     self.refuse(key, &faults, offset);
@@ -321,5 +359,91 @@ impl Catalog {
                 "document of a destination refused; its last valid version stays in force"
             );
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::Future;
+
+    use super::*;
+    use crate::config;
+    use crate::telemetry::metrics::Sets;
+
+    fn catalog() -> Arc<Catalog> {
+        let sources = config::Sources {
+            file: None,
+            env: Vec::new(),
+            overrides: Vec::new(),
+        };
+        let settings = Arc::new(config::load(&sources).expect("the defaults"));
+        let metrics = Metrics::new(&Sets {
+            sinks: crate::sinks::kinds().collect(),
+            sources: Vec::new(),
+            tiers: settings.retry.tiers.clone(),
+            egress_reasons: Vec::new(),
+        });
+        Catalog::new(Documents::new(settings), metrics)
+    }
+
+    fn is_ready(future: impl Future<Output = ()>) -> bool {
+        let mut future = std::pin::pin!(future);
+        let waker = std::task::Waker::noop();
+        let mut context = std::task::Context::from_waker(waker);
+        future.as_mut().poll(&mut context).is_ready()
+    }
+
+    #[test]
+    fn a_document_is_waited_for_until_it_is_applied() {
+        let catalog = catalog();
+        assert!(!is_ready(catalog.applied(0)));
+        catalog.apply(Some(b"default/a"), None, 0);
+        assert!(is_ready(catalog.applied(0)));
+        assert!(!is_ready(catalog.applied(1)));
+    }
+
+    #[test]
+    fn a_document_that_compaction_took_is_not_waited_for() {
+        let catalog = catalog();
+        catalog.apply(Some(b"default/a"), None, 3);
+        catalog.confirm(52);
+        assert!(is_ready(catalog.applied(51)));
+        assert!(!is_ready(catalog.applied(52)));
+    }
+
+    #[tokio::test]
+    async fn a_document_of_a_topic_that_was_made_again_is_waited_for_until_the_end_was_looked_up_twice()
+     {
+        let catalog = catalog();
+        catalog.apply(Some(b"default/a"), None, 3);
+        catalog.confirm(4);
+        let waiting = tokio::spawn({
+            let catalog = Arc::clone(&catalog);
+            async move { catalog.applied(1000).await }
+        });
+        tokio::task::yield_now().await;
+        catalog.confirm(4);
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished(), "that end may be an old one");
+        catalog.confirm(4);
+        waiting.await.expect("no panic");
+        assert!(is_ready(catalog.applied(999)), "the next one need not wait");
+        catalog.confirm(5);
+        assert!(!is_ready(catalog.applied(999)), "the topic grew");
+    }
+
+    #[test]
+    fn who_was_deleted_is_told() {
+        let catalog = catalog();
+        let document =
+            br#"{"id": "a", "sink": {"type": "webhook", "url": "https://example.com/"}}"#;
+        let changed = catalog.apply(Some(b"default/a"), Some(document), 0);
+        let id = DestinationId::parse("default/a").expect("valid");
+        assert_eq!(changed.as_ref(), Some(&id));
+        assert_eq!(
+            catalog.apply(Some(b"default/a"), None, 1).as_ref(),
+            Some(&id)
+        );
+        assert_eq!(catalog.apply(Some(b"default/a"), None, 2), None);
     }
 }

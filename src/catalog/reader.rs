@@ -15,10 +15,11 @@ use rdkafka::{ClientConfig, Message, Offset};
 use tokio::sync::{mpsc, watch};
 
 use super::Catalog;
+use crate::domain::ids::DestinationId;
 use crate::kafka::consumer::{Queue, SplitConsumer};
 use crate::kafka::outbox::DedicatedTopics;
 use crate::kafka::record;
-use crate::sinks::prepared::Prepared;
+use crate::telemetry::metrics::KafkaClient;
 use crate::wire::dedicated;
 
 /// The topics that are followed, each with one partition.
@@ -42,8 +43,8 @@ struct Followed {
     at_end: bool,
 }
 
-/// Told each document that came into force after the first load; must not block.
-pub type OnChange = Box<dyn Fn(&Prepared) + Send + Sync>;
+/// Told each destination that changed or was deleted after the first load; must not block.
+pub type OnChange = Box<dyn Fn(&DestinationId) + Send + Sync>;
 
 /// Reads the topics.
 pub struct Reader {
@@ -78,13 +79,19 @@ impl Reader {
         stale_after: Duration,
         changed: OnChange,
     ) -> KafkaResult<Self> {
+        let errors = catalog
+            .metrics
+            .kafka
+            .errors
+            .get(KafkaClient::Catalog)
+            .clone();
         let mut config = config.clone();
         config
             .set("enable.partition.eof", "true")
             .set("enable.auto.commit", "false")
             .set("auto.offset.reset", "earliest")
             .set("isolation.level", "read_committed");
-        let consumer = Arc::new(SplitConsumer::new("catalog", &config, |_| {})?);
+        let consumer = Arc::new(SplitConsumer::new("catalog", &config, errors, |_| {})?);
         let mut followed = Vec::new();
         for topic in [&topics.destinations, &topics.dedicated] {
             followed.push(Followed {
@@ -221,12 +228,15 @@ impl Reader {
     /// Whether everything up to these ends is applied.
     fn confirm(&mut self, ends: &[Option<i64>]) -> bool {
         let mut all = true;
-        for (followed, end) in self.followed.iter_mut().zip(ends) {
+        for (index, (followed, end)) in self.followed.iter_mut().zip(ends).enumerate() {
             match end {
                 Some(end)
                     if *end <= followed.next || *end == followed.confirmed || followed.at_end =>
                 {
                     followed.confirmed = *end;
+                    if index == 0 {
+                        self.catalog.confirm(*end);
+                    }
                 }
                 _ => all = false,
             }
@@ -255,10 +265,10 @@ impl Reader {
             let changed = self
                 .catalog
                 .apply(message.key(), message.payload(), message.offset());
-            if let Some(prepared) = changed
+            if let Some(id) = changed
                 && *self.catalog.loaded.borrow()
             {
-                (self.changed)(&prepared);
+                (self.changed)(&id);
             }
             return;
         }

@@ -4,6 +4,7 @@
 
 pub mod check;
 pub mod destinations;
+pub mod filter;
 pub mod publish;
 pub mod redact;
 mod serve;
@@ -147,6 +148,8 @@ enum Command {
     Publish(publish::PublishArgs),
     /// List, read, write and delete destinations over their topic.
     Destinations(destinations::DestinationsArgs),
+    /// Try filters: test one, run many, or show what one compiles to. Needs no Kafka and no settings.
+    Filter(filter::FilterArgs),
     /// Judge URLs as a send would: one URL a line on standard input. Needs no Kafka.
     Egress,
 }
@@ -209,6 +212,13 @@ async fn run(common: Common, command: Command) -> u8 {
     if let Command::Dev { run_for } = command {
         return dev(common, run_for).await;
     }
+    if let Command::Filter(args) = &command {
+        let (mut input, mut out) = (std::io::stdin().lock(), std::io::stdout().lock());
+        return ended(
+            "filter",
+            filter::run(args, common.output, &mut input, &mut out),
+        );
+    }
     let settings = match load(&common) {
         Ok(settings) => settings,
         Err(faults) if matches!(command, Command::Check) => {
@@ -220,7 +230,7 @@ async fn run(common: Common, command: Command) -> u8 {
     let (output, mut input, mut out) = (common.output, std::io::stdin(), std::io::stdout());
     match command {
         Command::Serve(arguments) => serve::run(settings, arguments).await,
-        Command::Dev { .. } => unreachable!("handled above"),
+        Command::Dev { .. } | Command::Filter(_) => unreachable!("handled above"),
         Command::Check => ended("check", check::run(&settings, output, &mut out).await),
         Command::Publish(args) => {
             let ran = publish::run(&args, &settings, output, &mut input, &mut out).await;

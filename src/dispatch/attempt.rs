@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::queues::Effect;
 use super::{Slot, Work};
 use crate::domain::attempt::Report;
-use crate::domain::delivery::{DeadLetterReason, Delivery};
+use crate::domain::delivery::Delivery;
 use crate::domain::disposition::{Disposition, Verdict, judge};
 use crate::domain::outcome::Outcome;
 use crate::sinks::Outgoing;
@@ -29,16 +29,7 @@ async fn make(slot: &mut Slot, work: Work) {
         return;
     }
     let Some(prepared) = dispatcher.destinations.current(&work.delivery.destination) else {
-        let detail = "the destination was deleted before this delivery";
-        dispatcher
-            .outbox
-            .dead_letter(
-                &work.delivery,
-                DeadLetterReason::Deleted,
-                detail,
-                work.settle,
-            )
-            .await;
+        dispatcher.deleted(work).await;
         return;
     };
     if !prepared.destination.enabled {

@@ -17,6 +17,8 @@ pub(crate) struct Allowance {
     pub(crate) concurrency: usize,
     /// Attempts a second in this instance.
     pub(crate) rate: Option<f64>,
+    /// The document's offset.
+    pub(crate) version: i64,
 }
 
 /// Fresh from the source topic, or from the retry topic.
@@ -49,7 +51,7 @@ pub(crate) struct Entry<W> {
     pub(crate) blocked: bool,
     pub(crate) in_fresh_ring: bool,
     pub(crate) in_backlog_ring: bool,
-    /// The timer that will wake it, if one is set.
+    /// The earliest timer that is set for it.
     pub(crate) timer: Option<Millis>,
     /// Told when the backlog's queue has room again.
     pub(crate) room: Arc<Notify>,
@@ -119,6 +121,9 @@ impl<W> Entry<W> {
         self.fresh.is_empty()
             && self.backlog.is_empty()
             && self.started.is_empty()
+            // Else a ring would name it once more each time that it comes and goes.
+            && !self.in_fresh_ring
+            && !self.in_backlog_ring
             && self.limit.is_at_rest(now)
     }
 }

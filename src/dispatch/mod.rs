@@ -10,6 +10,7 @@ mod attempt;
 mod entry;
 mod queues;
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -19,7 +20,7 @@ use tokio::time::Instant;
 
 use crate::clock::Clock;
 use crate::config::settings;
-use crate::domain::delivery::Delivery;
+use crate::domain::delivery::{DeadLetterReason, Delivery};
 use crate::domain::ids::DestinationId;
 use crate::kafka::outbox::Outbox;
 use crate::kafka::partition::{Memory, Settle};
@@ -62,7 +63,9 @@ pub struct Dispatcher {
     epoch: Instant,
     /// This instance's share of the sources' partitions, as the bits of an `f64`.
     share: AtomicU64,
-    /// Told when timers or queues changed outside of a pump.
+    /// Destinations that changed since they were looked at: each stands once.
+    changes: Mutex<HashSet<DestinationId>>,
+    /// Told when timers or destinations changed.
     changed: Notify,
 }
 
@@ -123,6 +126,7 @@ impl Dispatcher {
             instance: parts.instance,
             epoch: Instant::now(),
             share: AtomicU64::new(1.0_f64.to_bits()),
+            changes: Mutex::default(),
             changed: Notify::new(),
         })
     }
@@ -143,6 +147,7 @@ impl Dispatcher {
             enabled: prepared.destination.enabled,
             concurrency: policy.concurrency as usize,
             rate: policy.rate.map(|rate| rate.per_second() * share),
+            version: prepared.document_offset,
         }
     }
 
@@ -188,11 +193,61 @@ impl Dispatcher {
         taken
     }
 
-    /// Follows a changed document. Does not block; what may start then is started by [`Dispatcher::run`].
-    pub fn update(&self, prepared: &Prepared) {
-        let allowance = self.allowance(prepared);
-        self.queues().update(&prepared.destination.id, allowance);
+    /// Takes note that a destination changed or was deleted; [`Dispatcher::run`] follows. Does not block.
+    pub fn note_change(&self, id: &DestinationId) {
+        let mut changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);
+        changes.insert(id.clone());
+        drop(changes);
         self.changed.notify_one();
+    }
+
+    async fn follow_changes(self: &Arc<Self>) {
+        let changes =
+            std::mem::take(&mut *self.changes.lock().unwrap_or_else(PoisonError::into_inner));
+        for id in changes {
+            self.update(&id).await;
+        }
+    }
+
+    /// Follows a changed document. What waits for a destination that is not enabled any more is handed over, what waits
+    /// for a deleted one is given up: neither may hold its offset until something else happens to the destination.
+    async fn update(self: &Arc<Self>, id: &DestinationId) {
+        let current = self.destinations.current(id);
+        let enabled = current
+            .as_ref()
+            .is_some_and(|prepared| prepared.destination.enabled);
+        let back = {
+            let mut queues = self.queues();
+            if let Some(prepared) = &current {
+                queues.update(id, self.allowance(prepared));
+            }
+            if enabled {
+                Vec::new()
+            } else {
+                queues.take_all(id)
+            }
+        };
+        for work in back {
+            if current.is_some() {
+                self.hand_over(work, HandOver::Paused).await;
+            } else {
+                self.deleted(work).await;
+            }
+        }
+        self.pump().await;
+    }
+
+    /// Gives a delivery up whose destination was deleted.
+    async fn deleted(&self, work: Work) {
+        let detail = "the destination was deleted before this delivery";
+        self.outbox
+            .dead_letter(
+                &work.delivery,
+                DeadLetterReason::Deleted,
+                detail,
+                work.settle,
+            )
+            .await;
     }
 
     /// Starts all that may start.
@@ -256,7 +311,7 @@ impl Dispatcher {
             });
             tokio::select! {
                 _ = shutdown.changed() => return,
-                () = self.changed.notified() => {}
+                () = self.changed.notified() => self.follow_changes().await,
                 () = tokio::time::sleep(wait) => self.queues().wake(self.now()),
                 _ = sweep.tick() => {
                     let over = self.queues().sweep(self.now());

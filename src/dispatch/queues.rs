@@ -109,7 +109,8 @@ impl<W> Queues<W> {
             .entries
             .entry(id.clone())
             .or_insert_with(|| Entry::new(allowance));
-        if entry.allowance != allowance {
+        // Who looked the document up before it changed may come after who told the change.
+        if entry.allowance != allowance && entry.allowance.version <= allowance.version {
             if entry.allowance.rate != allowance.rate {
                 entry.limit.set_rate(allowance.rate);
             }
@@ -130,6 +131,7 @@ impl<W> Queues<W> {
     ) -> Result<(), (W, HandOver)> {
         let limits = self.limits;
         let entry = self.entry(id, allowance);
+        let allowance = entry.allowance;
         if !allowance.enabled {
             return Err((work, HandOver::Paused));
         }
@@ -169,6 +171,7 @@ impl<W> Queues<W> {
         now: Millis,
     ) -> Result<(), (W, Arc<Notify>)> {
         let entry = self.entry(id, allowance);
+        let allowance = entry.allowance;
         let bound = (2 * allowance.concurrency).max(4);
         let held = entry.limit.held_until(now).is_some();
         if !allowance.enabled || held || entry.blocked || entry.backlog.len() >= bound {
@@ -238,7 +241,8 @@ impl<W> Queues<W> {
             return None;
         }
         if let Err(again) = entry.limit.try_take(now) {
-            if entry.timer.is_none_or(|set| again < set) {
+            // One timer for each destination, however often it is asked meanwhile.
+            if entry.timer.is_none_or(|at| again < at) {
                 entry.timer = Some(again);
                 self.timers.push(Reverse((again, id.clone())));
             }
@@ -304,6 +308,22 @@ impl<W> Queues<W> {
         }
     }
 
+    /// Gives back all that waits for a destination.
+    pub(crate) fn take_all(&mut self, id: &DestinationId) -> Vec<W> {
+        let Some(entry) = self.entries.get_mut(id) else {
+            return Vec::new();
+        };
+        let fresh = entry.fresh.drain(..);
+        let works: Vec<W> = fresh
+            .chain(entry.backlog.drain(..))
+            .map(|queued| queued.work)
+            .collect();
+        entry.fresh_bytes = 0;
+        entry.room.notify_one();
+        self.queued -= works.len();
+        works
+    }
+
     /// When a destination that had to wait for its rate may start, if any does.
     pub(crate) fn next_timer(&self) -> Option<Millis> {
         self.timers.peek().map(|Reverse((at, _))| *at)
@@ -315,9 +335,11 @@ impl<W> Queues<W> {
             if *at > now {
                 return;
             }
-            if let Some(Reverse((_, id))) = self.timers.pop() {
+            if let Some(Reverse((at, id))) = self.timers.pop() {
                 if let Some(entry) = self.entries.get_mut(&id) {
-                    entry.timer = entry.timer.filter(|set| *set > now);
+                    if entry.timer == Some(at) {
+                        entry.timer = None;
+                    }
                     entry.room.notify_one();
                 }
                 self.ring(&id);
@@ -328,7 +350,9 @@ impl<W> Queues<W> {
     /// Gives back what has not started and `is_dead`.
     pub(crate) fn take_dead(&mut self, is_dead: impl Fn(&W) -> bool) -> Vec<W> {
         let mut dead = Vec::new();
-        for entry in self.entries.values_mut() {
+        let mut changed = Vec::new();
+        for (id, entry) in &mut self.entries {
+            let before = dead.len();
             for queue in [&mut entry.fresh, &mut entry.backlog] {
                 let (gone, kept): (VecDeque<_>, VecDeque<_>) = std::mem::take(queue)
                     .into_iter()
@@ -337,8 +361,15 @@ impl<W> Queues<W> {
                 dead.extend(gone.into_iter().map(|queued| queued.work));
             }
             entry.fresh_bytes = entry.fresh.iter().map(|queued| queued.bytes).sum();
+            if dead.len() > before {
+                changed.push(id.clone());
+            }
         }
         self.queued -= dead.len();
+        // What one kind left free is the other's.
+        for id in changed {
+            self.ring(&id);
+        }
         dead
     }
 
@@ -355,13 +386,10 @@ impl<W> Queues<W> {
         let slow_in_all: usize = self.entries.values().map(slow).sum();
         let short = slow_in_all * 2 >= limits.slots;
         let mut over = Vec::new();
-        let mut unblocked = Vec::new();
+        let mut freed = Vec::new();
         for (id, entry) in &mut self.entries {
-            let was = entry.blocked;
+            let (was, before) = (entry.blocked, over.len());
             entry.blocked = short && slow(entry) > 0;
-            if was && !entry.blocked {
-                unblocked.push(id.clone());
-            }
             while let Some(oldest) = entry.fresh.front()
                 && (entry.blocked || now - oldest.since > limits.queue_wait)
             {
@@ -376,9 +404,12 @@ impl<W> Queues<W> {
                 }
             }
             entry.fresh_bytes = entry.fresh.iter().map(|queued| queued.bytes).sum();
+            if (was && !entry.blocked) || over.len() > before {
+                freed.push(id.clone());
+            }
         }
         self.entries.retain(|_, entry| !entry.is_idle(now));
-        for id in unblocked {
+        for id in freed {
             if let Some(entry) = self.entries.get(&id) {
                 entry.room.notify_one();
             }

@@ -4,6 +4,13 @@ const FREE: Allowance = Allowance {
     enabled: true,
     concurrency: 2,
     rate: None,
+    version: 0,
+};
+
+/// One attempt at a time.
+const ONE: Allowance = Allowance {
+    concurrency: 1,
+    ..FREE
 };
 
 fn limits(slots: usize) -> Limits {
@@ -81,23 +88,19 @@ fn what_finds_a_full_queue_comes_back_at_once() {
 #[test]
 fn bytes_and_short_memory_bound_a_queue_too() {
     let mut queues = Queues::new(limits(10));
-    let one = Allowance {
-        concurrency: 1,
-        ..FREE
-    };
     queues
-        .offer_fresh(&id("a"), one, 0, 5000, false, 0)
+        .offer_fresh(&id("a"), ONE, 0, 5000, false, 0)
         .expect("an event starts whatever its size");
     drain(&mut queues, 0);
     queues
-        .offer_fresh(&id("a"), one, 1, 600, false, 0)
+        .offer_fresh(&id("a"), ONE, 1, 600, false, 0)
         .expect("room");
     let full = queues
-        .offer_fresh(&id("a"), one, 2, 600, false, 0)
+        .offer_fresh(&id("a"), ONE, 2, 600, false, 0)
         .expect_err("too many bytes");
     assert_eq!(full, (2, HandOver::QueueFull));
     let short = queues
-        .offer_fresh(&id("a"), one, 3, 1, true, 0)
+        .offer_fresh(&id("a"), ONE, 3, 1, true, 0)
         .expect_err("memory is short");
     assert_eq!(short, (3, HandOver::Memory));
 }
@@ -154,16 +157,12 @@ fn fresh_and_backlog_each_have_half_while_both_wait() {
 #[test]
 fn with_a_concurrency_of_one_both_kinds_take_turns() {
     let mut queues = Queues::new(limits(10));
-    let one = Allowance {
-        concurrency: 1,
-        ..FREE
-    };
     for work in 0..2 {
         queues
-            .offer_fresh(&id("a"), one, work, 1, false, 0)
+            .offer_fresh(&id("a"), ONE, work, 1, false, 0)
             .expect("room");
         queues
-            .offer_backlog(&id("a"), one, 100 + work, 0)
+            .offer_backlog(&id("a"), ONE, 100 + work, 0)
             .expect("room");
     }
     let mut kinds = Vec::new();
@@ -199,14 +198,10 @@ fn backlog_leaves_slots_for_fresh_events() {
 #[test]
 fn a_full_backlog_tells_when_there_is_room() {
     let mut queues = Queues::new(limits(4));
-    let one = Allowance {
-        concurrency: 1,
-        ..FREE
-    };
     for work in 0..4 {
-        queues.offer_backlog(&id("a"), one, work, 0).expect("room");
+        queues.offer_backlog(&id("a"), ONE, work, 0).expect("room");
     }
-    let (work, room) = queues.offer_backlog(&id("a"), one, 4, 0).expect_err("full");
+    let (work, room) = queues.offer_backlog(&id("a"), ONE, 4, 0).expect_err("full");
     assert_eq!(work, 4);
     drain(&mut queues, 0);
     let waiting = room.notified();
@@ -321,4 +316,89 @@ fn nothing_is_kept_of_destinations_at_rest() {
     }
     queues.sweep(5000);
     assert_eq!(queues.len(), 0);
+}
+
+/// A destination with one fresh event, whose turn it is, and one of the backlog, while others hold all slots.
+fn one_of_each_without_a_slot() -> (Queues<u32>, Vec<Start<u32>>) {
+    let mut queues = Queues::new(limits(2));
+    for work in [7, 8] {
+        queues
+            .offer_fresh(&id("other"), FREE, work, 1, false, 0)
+            .expect("room");
+    }
+    let others = drain(&mut queues, 0);
+    queues
+        .offer_fresh(&id("a"), ONE, 1, 1, false, 0)
+        .expect("room");
+    queues.offer_backlog(&id("a"), ONE, 100, 0).expect("room");
+    (queues, others)
+}
+
+#[test]
+fn backlog_goes_on_when_the_fresh_event_before_it_waited_too_long() {
+    let (mut queues, others) = one_of_each_without_a_slot();
+    assert_eq!(queues.sweep(1001).len(), 1);
+    for other in others {
+        queues.finish(&other.destination, other.token, Effect::None, 1001);
+    }
+    assert_eq!(works(&drain(&mut queues, 1001)), [100]);
+}
+
+#[test]
+fn backlog_goes_on_when_the_fresh_event_before_it_is_let_go() {
+    let (mut queues, others) = one_of_each_without_a_slot();
+    assert_eq!(queues.take_dead(|work| *work == 1), [1]);
+    for other in others {
+        queues.finish(&other.destination, other.token, Effect::None, 10);
+    }
+    assert_eq!(works(&drain(&mut queues, 10)), [100]);
+}
+
+#[test]
+fn an_older_document_does_not_replace_a_newer_one() {
+    let mut queues = Queues::new(limits(4));
+    let newer = Allowance {
+        concurrency: 1,
+        version: 2,
+        ..FREE
+    };
+    queues.offer_backlog(&id("a"), newer, 1, 0).expect("room");
+    queues.offer_backlog(&id("a"), newer, 2, 0).expect("room");
+    let first = drain(&mut queues, 0).remove(0);
+    // A reader that looked the destination up before it was enabled.
+    let before = Allowance {
+        enabled: false,
+        version: 1,
+        ..FREE
+    };
+    queues
+        .offer_fresh(&id("a"), before, 3, 1, false, 0)
+        .expect("the newer document counts");
+    queues.finish(&first.destination, first.token, Effect::None, 0);
+    assert_eq!(drain(&mut queues, 0).len(), 1);
+}
+
+#[test]
+fn everything_that_waits_for_a_destination_can_be_taken_back() {
+    let (mut queues, _others) = one_of_each_without_a_slot();
+    assert_eq!(queues.take_all(&id("a")), [1, 100]);
+    assert!(queues.take_all(&id("a")).is_empty());
+    assert_eq!(queues.queued(), 0);
+}
+
+#[test]
+fn a_ring_names_a_destination_once() {
+    let mut queues = Queues::new(limits(1));
+    queues
+        .offer_fresh(&id("other"), FREE, 7, 1, false, 0)
+        .expect("room");
+    drain(&mut queues, 0);
+    for round in 0..100 {
+        let now = round * 2000;
+        queues
+            .offer_fresh(&id("a"), FREE, 1, 1, false, now)
+            .expect("room");
+        queues.sweep(now + 1001);
+    }
+    assert_eq!(queues.fresh_ring.len(), 1);
 }

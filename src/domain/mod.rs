@@ -10,6 +10,7 @@ pub mod destination;
 pub mod disposition;
 pub mod event;
 pub mod event_type;
+pub mod filter;
 pub mod ids;
 pub mod lane;
 pub mod offset_ledger;

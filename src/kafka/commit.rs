@@ -14,6 +14,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use super::consumer::{Context, TopicPartition};
 use super::partition::Partition;
 use crate::domain::commit_metadata;
+use crate::telemetry::metrics::LedgerMetrics;
 
 /// The partitions that are assigned now.
 #[derive(Debug)]
@@ -157,6 +158,59 @@ impl Assigned {
                 Err(error)
             }
         }
+    }
+
+    /// Sends the positions that changed, or with `even_unchanged` all, of the partitions that are assigned now, without
+    /// waiting for the answer.
+    ///
+    /// No partition is taken away meanwhile: a position that is sent after the one that its last owner here committed
+    /// could set back what the next one commits.
+    ///
+    /// # Errors
+    /// If librdkafka does not take them.
+    pub fn send_all(
+        &self,
+        consumer: &BaseConsumer<Context>,
+        even_unchanged: bool,
+    ) -> KafkaResult<usize> {
+        let assigned = self.lock();
+        let partitions: Vec<Arc<Partition>> = assigned.values().cloned().collect();
+        self.commit(consumer, &partitions, even_unchanged, CommitMode::Async)
+    }
+
+    /// Brings the metrics of the ledgers up to date, and tells how far each partition is behind its end. Blocks.
+    pub fn observe(
+        &self,
+        consumer: &BaseConsumer<Context>,
+        metrics: &LedgerMetrics,
+        now_ms: i64,
+        mut lag: impl FnMut(&Partition, i64),
+    ) {
+        let (mut unsettled, mut holes, mut oldest) = (0, 0, None::<i64>);
+        for partition in self.all() {
+            {
+                let ledger = partition.ledger();
+                unsettled += ledger.unsettled();
+                holes += ledger.holes();
+                oldest = [oldest, ledger.oldest_unsettled_ms()]
+                    .into_iter()
+                    .flatten()
+                    .min();
+            }
+            let limit = Duration::from_secs(2);
+            let (topic, number) = (partition.topic(), partition.number());
+            if let Ok((low, end)) = consumer.fetch_watermarks(topic, number, limit) {
+                lag(
+                    &partition,
+                    (end - partition.position().unwrap_or(low).max(low)).max(0),
+                );
+            }
+        }
+        let gauge = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        metrics.unsettled.set(gauge(unsettled));
+        metrics.holes.set(gauge(holes));
+        let age = oldest.map_or(0, |at| u64::try_from(now_ms - at).unwrap_or(0));
+        metrics.oldest.set(Duration::from_millis(age).as_secs_f64());
     }
 
     /// Makes the next commit send all positions again, after an asynchronous one failed.

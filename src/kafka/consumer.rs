@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use prometheus::IntCounter;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::base_consumer::PartitionQueue;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, RebalanceProtocol};
@@ -56,6 +57,7 @@ pub struct Context {
     queues: Mutex<HashMap<TopicPartition, Arc<Queue>>>,
     assignments: OnceLock<Box<dyn Assignments>>,
     committed: OnCommit,
+    errors: IntCounter,
     stopping: AtomicBool,
 }
 
@@ -72,6 +74,7 @@ impl ClientContext for Context {
 
     fn error(&self, error: KafkaError, reason: &str) {
         if error.rdkafka_error_code() != Some(RDKafkaErrorCode::PartitionEOF) {
+            self.errors.inc();
             forward_error(&error, reason);
         }
     }
@@ -107,8 +110,10 @@ impl ConsumerContext for Context {
         }
     }
 
-    fn commit_callback(&self, result: KafkaResult<()>, _offsets: &TopicPartitionList) {
-        (self.committed)(&result);
+    fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
+        // The whole is an error only where every partition is.
+        let each = || offsets.elements().iter().try_for_each(|e| e.error());
+        (self.committed)(&result.and_then(|()| each()));
     }
 }
 
@@ -128,7 +133,11 @@ impl Context {
             let offsets = loop {
                 match assignments.assigned(base, partitions) {
                     Ok(offsets) => break offsets,
-                    Err(_) if self.stopping.load(Ordering::Acquire) => return Ok(()),
+                    // Without an answer to the rebalance the consumer could not be closed. Nobody reads what is assigned.
+                    Err(_) if self.stopping.load(Ordering::Acquire) && cooperative => {
+                        return base.incremental_assign(list);
+                    }
+                    Err(_) if self.stopping.load(Ordering::Acquire) => return base.assign(list),
                     Err(error) => {
                         tracing::warn!(error = %error, "start positions are not known yet, asking again in 1 s");
                         std::thread::sleep(Duration::from_secs(1));
@@ -232,13 +241,15 @@ impl std::fmt::Debug for SplitConsumer {
 }
 
 impl SplitConsumer {
-    /// Connects; `name` is for logs and the thread. `committed` is told the result of each asynchronous commit.
+    /// Connects; `name` is for logs and the thread. `errors` counts what goes wrong,
+    /// `committed` is told the result of each asynchronous commit.
     ///
     /// # Errors
     /// If librdkafka refuses the configuration.
     pub fn new(
         name: &'static str,
         config: &ClientConfig,
+        errors: IntCounter,
         committed: impl Fn(&KafkaResult<()>) + Send + Sync + 'static,
     ) -> KafkaResult<Self> {
         let context = Context {
@@ -246,6 +257,7 @@ impl SplitConsumer {
             queues: Mutex::new(HashMap::new()),
             assignments: OnceLock::new(),
             committed: Box::new(committed),
+            errors,
             stopping: AtomicBool::new(false),
         };
         let inner: Arc<BaseConsumer<Context>> = Arc::new(config.create_with_context(context)?);
@@ -311,6 +323,18 @@ impl SplitConsumer {
         self.inner.incremental_unassign(&list)
     }
 
+    /// Goes on with a partition from another offset, also where its reading ended with an error: then librdkafka does
+    /// not seek.
+    ///
+    /// # Errors
+    /// If librdkafka refuses.
+    pub fn go_to(&self, topic: &str, number: i32, offset: Offset) -> KafkaResult<()> {
+        self.unassign(topic, number)?;
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(topic, number, offset)?;
+        self.inner.incremental_assign(&list)
+    }
+
     /// The client, for committing and looking up offsets.
     #[must_use]
     pub fn client(&self) -> &BaseConsumer<Context> {
@@ -370,7 +394,10 @@ fn poll(name: &str, consumer: &Arc<BaseConsumer<Context>>) {
                     "a record arrived outside its partition's queue; it is read again after a restart"
                 );
             }
-            Some(Err(error)) => note(name, &error),
+            Some(Err(error)) => {
+                context.errors.inc();
+                note(name, &error);
+            }
         }
         if let Some(since) = closing
             && (consumer.closed() || since.elapsed() > Duration::from_secs(30))
@@ -384,5 +411,58 @@ fn note(name: &str, error: &KafkaError) {
     match error.rdkafka_error_code() {
         Some(RDKafkaErrorCode::PartitionEOF) => {}
         _ => tracing::warn!(consumer = name, error = %error, "kafka consumer"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::Message;
+    use rdkafka::mocking::MockCluster;
+    use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
+
+    use super::*;
+
+    /// The first thing that a queue gives.
+    fn next(queue: &Queue) -> Result<i64, Option<RDKafkaErrorCode>> {
+        let until = Instant::now() + Duration::from_secs(20);
+        while Instant::now() < until {
+            match queue.native.poll(Duration::from_millis(100)) {
+                None => {}
+                Some(Ok(message)) => return Ok(message.offset()),
+                Some(Err(error)) => return Err(error.rdkafka_error_code()),
+            }
+        }
+        panic!("nothing arrives");
+    }
+
+    #[test]
+    fn reading_goes_on_with_the_oldest_record_where_the_position_is_gone() {
+        let cluster = MockCluster::new(1).expect("a cluster");
+        cluster.create_topic("t", 1, 1).expect("a topic");
+        let mut config = ClientConfig::new();
+        config.set("bootstrap.servers", cluster.bootstrap_servers());
+        let producer: BaseProducer = config.create().expect("a producer");
+        producer
+            .send(BaseRecord::<str, str>::to("t").partition(0).payload("x"))
+            .expect("room");
+        producer.flush(Duration::from_secs(20)).expect("written");
+        config
+            .set("group.id", "g")
+            .set("enable.auto.commit", "false")
+            .set("auto.offset.reset", "error");
+        let errors = IntCounter::new("errors", "of the test").expect("a counter");
+        let consumer = SplitConsumer::new("test", &config, errors, |_| {}).expect("a consumer");
+        let topic: Arc<str> = "t".into();
+        let queue = consumer
+            .assign(&topic, 0, Offset::Offset(1000))
+            .expect("assigned");
+        assert_eq!(next(&queue), Err(Some(RDKafkaErrorCode::AutoOffsetReset)));
+        let seek = consumer
+            .client()
+            .seek("t", 0, Offset::Offset(0), Duration::from_secs(5));
+        assert!(seek.is_err(), "then `go_to` need not do more");
+        consumer.go_to("t", 0, Offset::Offset(0)).expect("moved");
+        assert_eq!(next(&queue), Ok(0));
+        consumer.close();
     }
 }

@@ -23,48 +23,67 @@ use crate::domain::retry_tier::{Tiers, shared_partition};
 use crate::telemetry::metrics::{KafkaClient, Metrics};
 use crate::wire::{NewRecord, RawRecord, dead_letter, retry};
 
+/// A destination's own retry topic.
+#[derive(Debug)]
+struct Announced {
+    topic: Arc<str>,
+    /// It did not take a record of this instance: the shared one is used until another is announced.
+    distrusted: bool,
+}
+
 /// Which destinations have a retry topic of their own, as far as this instance has read.
 #[derive(Debug, Default)]
-pub struct DedicatedTopics(RwLock<HashMap<DestinationId, Arc<str>>>);
+pub struct DedicatedTopics(RwLock<HashMap<DestinationId, Announced>>);
 
 impl DedicatedTopics {
-    /// The destination's own topic.
+    /// The destination's own topic, if records may be written to it.
     #[must_use]
     pub fn get(&self, destination: &DestinationId) -> Option<Arc<str>> {
-        self.0
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .get(destination)
-            .cloned()
+        let topics = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let announced = topics.get(destination)?;
+        (!announced.distrusted).then(|| Arc::clone(&announced.topic))
+    }
+
+    /// Whether one is announced, be it written to or not.
+    #[must_use]
+    pub fn is_announced(&self, destination: &DestinationId) -> bool {
+        let topics = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        topics.contains_key(destination)
     }
 
     /// Notes an announcement, or with `None` its end.
     pub fn set(&self, destination: DestinationId, topic: Option<Arc<str>>) {
         let mut topics = self.0.write().unwrap_or_else(PoisonError::into_inner);
         match topic {
-            Some(topic) => topics.insert(destination, topic),
+            Some(topic) => topics.insert(
+                destination,
+                Announced {
+                    topic,
+                    distrusted: false,
+                },
+            ),
             None => topics.remove(&destination),
         };
     }
 
-    /// Forgets a topic that did not take a record; until it is announced again, the shared one is used.
+    /// Notes that a topic did not take a record. It stays announced: others may still write to it, so its owner must not
+    /// take it for retired.
     fn distrust(&self, destination: &DestinationId, topic: &str) {
         let mut topics = self.0.write().unwrap_or_else(PoisonError::into_inner);
-        if topics
-            .get(destination)
-            .is_some_and(|known| &**known == topic)
+        if let Some(announced) = topics.get_mut(destination)
+            && *announced.topic == *topic
         {
-            topics.remove(destination);
+            announced.distrusted = true;
         }
     }
 
-    /// All of them.
+    /// All that are announced.
     #[must_use]
     pub fn all(&self) -> Vec<(DestinationId, Arc<str>)> {
         let topics = self.0.read().unwrap_or_else(PoisonError::into_inner);
         topics
             .iter()
-            .map(|(id, topic)| (id.clone(), Arc::clone(topic)))
+            .map(|(id, announced)| (id.clone(), Arc::clone(&announced.topic)))
             .collect()
     }
 
@@ -371,4 +390,23 @@ impl Outbox {
 
 fn number(partition: u32) -> i32 {
     i32::try_from(partition).unwrap_or(i32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_topic_that_took_no_record_is_written_to_no_more_and_stays_announced() {
+        let topics = DedicatedTopics::default();
+        let id = DestinationId::parse("acme/crm").expect("valid");
+        topics.set(id.clone(), Some("r.1".into()));
+        topics.distrust(&id, "r.0");
+        assert_eq!(topics.get(&id).as_deref(), Some("r.1"));
+        topics.distrust(&id, "r.1");
+        assert_eq!(topics.get(&id), None);
+        assert_eq!(topics.all(), [(id.clone(), "r.1".into())]);
+        topics.set(id.clone(), Some("r.2".into()));
+        assert_eq!(topics.get(&id).as_deref(), Some("r.2"));
+    }
 }

@@ -88,6 +88,8 @@ pub struct Bounds {
 pub struct Partition {
     topic: Arc<str>,
     number: i32,
+    /// Where its reading started, if that was an offset.
+    start: Option<i64>,
     ledger: Mutex<OffsetLedger>,
     bounds: Bounds,
     memory: Arc<Memory>,
@@ -103,11 +105,12 @@ pub struct Partition {
 }
 
 impl Partition {
-    /// A partition whose ledger starts after what was committed.
+    /// A partition whose ledger starts after what was committed; `start`: at this offset, if that is known.
     #[must_use]
     pub fn new(
         topic: Arc<str>,
         number: i32,
+        start: Option<i64>,
         ledger: OffsetLedger,
         bounds: Bounds,
         memory: Arc<Memory>,
@@ -115,6 +118,7 @@ impl Partition {
         Arc::new(Self {
             topic,
             number,
+            start,
             ledger: Mutex::new(ledger),
             bounds,
             memory,
@@ -143,6 +147,12 @@ impl Partition {
     pub fn ledger(&self) -> MutexGuard<'_, OffsetLedger> {
         // A panic while it was held is a bug elsewhere; the ledger itself changes in single steps.
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The offset up to which everything is settled: where its reading started as long as nothing was read.
+    #[must_use]
+    pub fn position(&self) -> Option<i64> {
+        self.ledger().position().or(self.start)
     }
 
     /// Takes an offset that was just read. `None`: it was settled before, nothing is to be done.
@@ -177,32 +187,32 @@ impl Partition {
             if self.is_revoked() {
                 return;
             }
-            let full = {
-                let ledger = self.ledger();
-                ledger.unsettled() >= self.bounds.events || ledger.span() >= self.bounds.span
-            };
-            if full {
+            // With nothing of its own in flight a partition may exceed the budget by one event, so that one event larger
+            // than the budget cannot stop it.
+            if self.has_room() {
+                return;
+            }
+            if self.is_full() {
                 room.await;
-            } else if self.memory.used() >= self.memory.limit()
-                && self.live.load(Ordering::Acquire) > 0
-            {
+            } else {
                 tokio::select! {
                     () = room => {}
                     () = self.memory.wait() => {}
                 }
-            } else {
-                // With nothing of its own in flight a partition may exceed the budget by one event, so that one event
-                // larger than the budget cannot stop it.
-                return;
             }
         }
     }
 
-    /// Whether the ledger has as many unsettled offsets as it may.
-    #[must_use]
-    pub fn is_full(&self) -> bool {
+    fn is_full(&self) -> bool {
         let ledger = self.ledger();
         ledger.unsettled() >= self.bounds.events || ledger.span() >= self.bounds.span
+    }
+
+    /// Whether [`Partition::wait_for_room`] would return at once.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        let short = self.memory.used() >= self.memory.limit();
+        !(self.is_full() || (short && self.live() > 0))
     }
 
     /// Ends the assignment: readers stop, what waits for a slot is dropped.
@@ -260,7 +270,7 @@ impl Partition {
         }
         let next = {
             let ledger = self.ledger();
-            let position = ledger.position()?;
+            let position = ledger.position().or(self.start)?;
             (position, encode(position, &ledger))
         };
         let mut committed = self
@@ -353,6 +363,7 @@ mod tests {
         Partition::new(
             "t".into(),
             0,
+            None,
             OffsetLedger::new([]),
             bounds,
             Memory::new(1000),
@@ -420,5 +431,21 @@ mod tests {
         partition.commit_again();
         assert_eq!(partition.to_commit(false, encode), Some((6, String::new())));
         assert_eq!(partition.to_commit(true, encode), Some((6, String::new())));
+    }
+
+    #[test]
+    fn where_nothing_was_read_yet_the_start_is_kept_alive() {
+        let bounds = Bounds {
+            events: 10,
+            span: 100,
+        };
+        let ledger = OffsetLedger::new([8..=9]);
+        let partition = Partition::new("t".into(), 0, Some(7), ledger, bounds, Memory::new(1000));
+        let finished =
+            |_: i64, ledger: &OffsetLedger| format!("{:?}", ledger.finished_beyond().next());
+        assert_eq!(partition.position(), Some(7));
+        assert_eq!(partition.to_commit(false, finished), None);
+        let kept = Some((7, "Some(8..=9)".to_owned()));
+        assert_eq!(partition.to_commit(true, finished), kept);
     }
 }

@@ -10,7 +10,7 @@ use rdkafka::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
-use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProducer};
+use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext};
 use tokio::sync::oneshot;
 
 use super::client::{forward_error, forward_log};
@@ -42,10 +42,14 @@ impl ProducerContext for Context {
     }
 }
 
+/// For how long the polling thread waits in one call. librdkafka's waits are whole milliseconds, and the crate spins
+/// through what is left of the last one: rarely is better (`ThreadedProducer` does it ten times a second).
+const POLL: Duration = Duration::from_secs(1);
+
 /// Writes records to explicit partitions.
 #[derive(Clone)]
 pub struct Producer {
-    inner: Arc<ThreadedProducer<Context>>,
+    inner: Arc<BaseProducer<Context>>,
 }
 
 impl std::fmt::Debug for Producer {
@@ -66,10 +70,19 @@ impl Producer {
             .set("acks", "all")
             .set("message.timeout.ms", "0")
             .set("allow.auto.create.topics", "false");
-        let inner = config.create_with_context(Context)?;
-        Ok(Self {
-            inner: Arc::new(inner),
-        })
+        let inner: Arc<BaseProducer<Context>> = Arc::new(config.create_with_context(Context)?);
+        let polled = Arc::downgrade(&inner);
+        std::thread::Builder::new()
+            .name("poll-producer".to_owned())
+            .spawn(move || {
+                while let Some(producer) = polled.upgrade() {
+                    producer.poll(POLL);
+                }
+            })
+            .map_err(|error| {
+                KafkaError::ClientCreation(format!("the polling thread does not start: {error}"))
+            })?;
+        Ok(Self { inner })
     }
 
     /// Records enqueued and not yet acknowledged.

@@ -22,6 +22,9 @@ use crate::wire::dedicated;
 /// So many deliveries that wait make a topic worth while when half of the topics are in use.
 const CROWD: usize = 100;
 
+/// For how long no topic is made after one could not be.
+const AFTER_FAILURE: Duration = Duration::from_secs(60);
+
 /// What is known of a topic's use.
 #[derive(Debug)]
 pub(super) struct State {
@@ -48,7 +51,7 @@ pub(super) fn note(shared: &Shared, delivery: &Delivery) {
     if delivery.progress.attempts > 0 {
         let half = shared.parts.settings.retry.dedicated_topics / 2;
         if shared.parts.dedicated.len() < half
-            && shared.parts.dedicated.get(&delivery.destination).is_none()
+            && !shared.parts.dedicated.is_announced(&delivery.destination)
         {
             lock(&shared.pressure).insert(delivery.destination.clone(), CROWD);
             shared.reconcile.notify_one();
@@ -80,9 +83,12 @@ pub(super) async fn make(shared: &Arc<Shared>) {
         }
         wanted
     };
+    if lock(&shared.make_after).is_some_and(|at| Instant::now() < at) {
+        return;
+    }
     for id in wanted {
         let lane = shared.parts.outbox.lane(&id);
-        let known = shared.parts.dedicated.get(&id).is_some()
+        let known = shared.parts.dedicated.is_announced(&id)
             || lock(&shared.readings)
                 .values()
                 .any(|reading| reading.destination.as_ref() == Some(&id) && !reading.state.retired);
@@ -92,6 +98,9 @@ pub(super) async fn make(shared: &Arc<Shared>) {
         }
         if let Err(error) = make_one(shared, &id, lane).await {
             tracing::warn!(destination.id = %id, error = %format!("{error:#}"), "no retry topic of its own could be made; the shared one serves");
+            // Each failed record would try it again, and leave another topic behind if only the last step fails.
+            *lock(&shared.make_after) = Some(Instant::now() + AFTER_FAILURE);
+            return;
         }
     }
 }
@@ -105,6 +114,7 @@ async fn make_one(shared: &Arc<Shared>, id: &DestinationId, lane: u32) -> anyhow
         .await??;
     if !shared.owns(lane) {
         // The next owner finds the topic by its name and deletes it.
+        stop(shared, &topic, lane).await;
         return Ok(());
     }
     announce(shared, id, Some(&topic)).await?;
@@ -159,7 +169,7 @@ async fn stop(shared: &Arc<Shared>, topic: &Arc<str>, lane: u32) {
     };
     let stopping = Arc::clone(shared);
     let limit = shared.parts.settings.ledger.revoke_timeout.0;
-    if tokio::task::spawn_blocking(move || stopping.stop(vec![reading], limit))
+    if tokio::task::spawn_blocking(move || stopping.stop(vec![reading], limit, true))
         .await
         .is_err()
     {
@@ -167,9 +177,12 @@ async fn stop(shared: &Arc<Shared>, topic: &Arc<str>, lane: u32) {
     }
 }
 
-/// Finds topics that nobody announces, retires drained ones, deletes retired ones.
+/// Finds topics that nobody announces, lets go of what was deleted, retires drained ones, deletes retired ones.
 pub(super) async fn look_after(shared: &Arc<Shared>) {
-    find_unannounced(shared).await;
+    if let Some(listed) = list(shared).await {
+        find_unannounced(shared, &listed).await;
+        let_go(shared, &listed).await;
+    }
     let announced: HashSet<Arc<str>> = shared
         .parts
         .dedicated
@@ -233,7 +246,7 @@ async fn use_of(
                 .fetch_watermarks(&topic, number, limit)
                 .ok()?;
             ends += end;
-            let position = looking.assigned.get(&topic, number)?.ledger().position();
+            let position = looking.assigned.get(&topic, number)?.position();
             drained &= low == end || position == Some(end);
         }
         Some((ends, drained))
@@ -250,29 +263,58 @@ async fn use_of(
     Some((drained, state.appended.elapsed()))
 }
 
-/// Reads topics of owned lanes that exist and that nobody announces.
-async fn find_unannounced(shared: &Arc<Shared>) {
-    let listed = match shared
-        .parts
-        .admin
-        .list_topics(&format!("{}.", shared.parts.names.retry))
-        .await
-    {
-        Ok(listed) => listed.into_keys(),
+/// The names of the retry topics that exist.
+async fn list(shared: &Arc<Shared>) -> Option<HashSet<Arc<str>>> {
+    let prefix = format!("{}.", shared.parts.names.retry);
+    match shared.parts.admin.list_topics(&prefix).await {
+        Ok(listed) => Some(listed.into_keys().map(Arc::from).collect()),
         Err(error) => {
             tracing::debug!(error = %error, "retry topics could not be listed");
-            return;
+            None
         }
-    };
-    for name in listed {
-        let Some(id) = shared.parts.names.destination_of(&name) else {
+    }
+}
+
+/// Reads topics of owned lanes that exist and that nobody announces.
+async fn find_unannounced(shared: &Arc<Shared>, listed: &HashSet<Arc<str>>) {
+    for topic in listed {
+        let Some(id) = shared.parts.names.destination_of(topic) else {
             continue;
         };
         let lane = shared.parts.outbox.lane(&id);
-        let topic: Arc<str> = name.into();
-        let known = lock(&shared.readings).contains_key(&(Arc::clone(&topic), lane));
+        let known = lock(&shared.readings).contains_key(&(Arc::clone(topic), lane));
         if !known && shared.owns(lane) {
-            start(shared, &topic, lane, id).await;
+            start(shared, topic, lane, id).await;
         }
+    }
+}
+
+/// Stops to read topics that do not exist any more, deleted by somebody else, and ends their announcements, so that
+/// their destinations may get other ones.
+async fn let_go(shared: &Arc<Shared>, listed: &HashSet<Arc<str>>) {
+    let gone: Vec<(Arc<str>, u32, DestinationId)> = lock(&shared.readings)
+        .iter()
+        .filter(|((topic, _), _)| !listed.contains(topic))
+        .filter_map(|((topic, lane), reading)| {
+            Some((Arc::clone(topic), *lane, reading.destination.clone()?))
+        })
+        .collect();
+    for (topic, lane, id) in gone {
+        // Asked for by its name: a list may not have yet what was just made.
+        if !matches!(shared.parts.admin.topic(&topic).await, Ok(None)) {
+            continue;
+        }
+        let announced = shared.parts.dedicated.all();
+        if announced.iter().any(|(_, other)| *other == topic) {
+            tracing::warn!(destination.id = %id, kafka.topic = %topic, "the retry topic was deleted by somebody else; its announcement is withdrawn");
+            match announce(shared, &id, None).await {
+                Ok(()) => shared.parts.dedicated.set(id, None),
+                Err(error) => {
+                    tracing::warn!(error = %format!("{error:#}"), "an announcement could not be withdrawn");
+                    continue;
+                }
+            }
+        }
+        stop(shared, &topic, lane).await;
     }
 }

@@ -2,15 +2,17 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+
 use std::time::Duration;
 
 use rdkafka::Offset;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::BaseConsumer;
 use rdkafka::error::KafkaResult;
 
 use super::{Reading, Shared, lock};
 use crate::domain::retry_tier::tier_and_lane;
 use crate::kafka::consumer::{Assignments, Context, Queue, TopicPartition};
+use crate::telemetry::metrics::LedgerOwner;
 
 /// Takes lanes over and gives them up.
 pub(super) struct LaneAssignments(pub(super) Arc<Shared>);
@@ -57,7 +59,7 @@ impl Assignments for LaneAssignments {
         shared.parts.readiness.set("lanes", Ok(()));
     }
 
-    fn revoked(&self, _: &BaseConsumer<Context>, partitions: &[TopicPartition], _lost: bool) {
+    fn revoked(&self, _: &BaseConsumer<Context>, partitions: &[TopicPartition], lost: bool) {
         let shared = &self.0;
         let lanes: HashSet<u32> = partitions
             .iter()
@@ -79,7 +81,7 @@ impl Assignments for LaneAssignments {
         } else {
             settings.ledger.revoke_timeout.0
         };
-        shared.stop(readings, limit);
+        shared.stop(readings, limit, !lost);
         let owned = lock(&shared.lanes).len();
         shared
             .parts
@@ -97,23 +99,22 @@ pub(super) async fn observe_lag(shared: &Arc<Shared>) {
         let tiers = shared.parts.outbox.tiers();
         let mut lags = vec![0_i64; tiers.partitions() as usize];
         let lanes = shared.parts.settings.topics.lanes;
-        for partition in shared.assigned.all() {
-            let number = partition.number();
-            let tier = if partition.topic() == &shared.parts.names.retry {
-                tier_and_lane(number, lanes).map_or(0, |(tier, _)| tier)
-            } else {
-                u32::try_from(number).unwrap_or(0)
-            };
-            let limit = Duration::from_secs(2);
-            let ends = shared
-                .consumer
-                .client()
-                .fetch_watermarks(partition.topic(), number, limit);
-            if let (Ok((low, end)), Some(lag)) = (ends, lags.get_mut(tier as usize)) {
-                let position = partition.ledger().position().unwrap_or(low);
-                *lag += (end - position).max(0);
-            }
-        }
+        let parts = &shared.parts;
+        let ledgers = parts.metrics.ledgers.get(LedgerOwner::Retry);
+        let (consumer, now_ms) = (shared.consumer.client(), parts.clock.now_ms());
+        shared
+            .assigned
+            .observe(consumer, ledgers, now_ms, |partition, lag| {
+                let number = partition.number();
+                let tier = if partition.topic() == &parts.names.retry {
+                    tier_and_lane(number, lanes).map_or(0, |(tier, _)| tier)
+                } else {
+                    u32::try_from(number).unwrap_or(0)
+                };
+                if let Some(sum) = lags.get_mut(tier as usize) {
+                    *sum += lag;
+                }
+            });
         for (tier, lag) in lags.into_iter().enumerate() {
             shared.parts.metrics.tier(tier).lag.set(lag);
         }

@@ -35,7 +35,7 @@ use crate::kafka::names::Names;
 use crate::kafka::outbox::{DedicatedTopics, Outbox};
 use crate::kafka::partition::{Bounds, Memory, Partition};
 use crate::kafka::topics::{self, TopicAdmin};
-use crate::telemetry::metrics::{CommitResult, LedgerOwner, Metrics};
+use crate::telemetry::metrics::{CommitResult, KafkaClient, LedgerOwner, Metrics};
 use crate::telemetry::readiness::Readiness;
 
 /// What the role works with.
@@ -93,6 +93,8 @@ struct Shared {
     readings: Mutex<HashMap<(Arc<str>, u32), Reading>>,
     /// Records seen in the shared topic lately, by destination.
     pressure: Mutex<HashMap<DestinationId, usize>>,
+    /// Before this no topic is made: making one failed.
+    make_after: Mutex<Option<std::time::Instant>>,
     /// Told when a destination needs a topic, or topics were announced.
     reconcile: Notify,
     runtime: Handle,
@@ -140,26 +142,34 @@ impl Retry {
             .set("group.id", format!("{group}.lanes"))
             .set("enable.auto.commit", "false")
             .set("auto.offset.reset", "latest");
+        let errors = parts.metrics.kafka.errors.clone();
+        let errors = |client: KafkaClient| errors.get(client).clone();
         let told: Arc<OnceLock<std::sync::Weak<Shared>>> = Arc::default();
-        let consumer = Arc::new(SplitConsumer::new("retry", &records, {
-            let told = Arc::clone(&told);
-            move |result| {
-                if let (Err(error), Some(shared)) =
-                    (result, told.get().and_then(std::sync::Weak::upgrade))
-                {
-                    tracing::debug!(error = %error, "retry positions were not committed; sending them again");
-                    let commits = &shared.parts.metrics.ledgers.get(LedgerOwner::Retry).commits;
-                    commits.get(CommitResult::Failed).inc();
-                    shared.assigned.commit_again();
+        let consumer = Arc::new(SplitConsumer::new(
+            "retry",
+            &records,
+            errors(KafkaClient::Retry),
+            {
+                let told = Arc::clone(&told);
+                move |result| {
+                    if let (Err(error), Some(shared)) =
+                        (result, told.get().and_then(std::sync::Weak::upgrade))
+                    {
+                        tracing::debug!(error = %error, "retry positions were not committed; sending them again");
+                        let commits = &shared.parts.metrics.ledgers.get(LedgerOwner::Retry).commits;
+                        commits.get(CommitResult::Failed).inc();
+                        shared.assigned.commit_again();
+                    }
                 }
-            }
-        })?);
+            },
+        )?);
         let shared = Arc::new(Shared {
             assigned: Assigned::new(parts.cluster_id.clone()),
             memory: Memory::new(parts.settings.dispatch.memory.0 / 4),
             lanes: Mutex::default(),
             readings: Mutex::default(),
             pressure: Mutex::default(),
+            make_after: Mutex::default(),
             reconcile: Notify::new(),
             runtime: Handle::current(),
             consumer,
@@ -173,7 +183,12 @@ impl Retry {
             .parts
             .readiness
             .set("lanes", Err("no lanes are assigned yet"));
-        let lanes = Arc::new(SplitConsumer::new("lanes", &lanes, |_| {})?);
+        let lanes = Arc::new(SplitConsumer::new(
+            "lanes",
+            &lanes,
+            errors(KafkaClient::Lanes),
+            |_| {},
+        )?);
         lanes.subscribe(
             &[&shared.parts.names.lanes],
             lanes::LaneAssignments(Arc::clone(&shared)),
@@ -185,24 +200,10 @@ impl Retry {
     pub async fn run(self) {
         let shared = self.shared;
         let mut shutdown = shared.shutdown.clone();
-        let every = |period: Duration| {
-            let mut interval = tokio::time::interval(period);
-            interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-            interval
-        };
         let mut commit = every(shared.parts.settings.ledger.commit_interval.0);
         let mut keep = every(Duration::from_secs(60));
-        let mut reconcile = every(Duration::from_secs(1));
-        let mut observe = every(Duration::from_secs(5));
-        let mut look_after = every(
-            shared
-                .parts
-                .settings
-                .retry
-                .delete_after
-                .0
-                .clamp(Duration::from_millis(200), Duration::from_secs(60)),
-        );
+        // Beside the commits: what asks Kafka may take long.
+        tokio::spawn(look_after(Arc::clone(&shared)));
         loop {
             tokio::select! {
                 _ = shutdown.changed() => break,
@@ -211,10 +212,6 @@ impl Retry {
                     shared.commit(true);
                     lock(&shared.pressure).clear();
                 }
-                _ = reconcile.tick() => dedicated::follow(&shared).await,
-                () = shared.reconcile.notified() => dedicated::make(&shared).await,
-                _ = look_after.tick() => dedicated::look_after(&shared).await,
-                _ = observe.tick() => lanes::observe_lag(&shared).await,
             }
         }
         let (lanes, records) = (self.lanes, Arc::clone(&shared.consumer));
@@ -228,15 +225,36 @@ impl Retry {
     }
 }
 
+fn every(period: Duration) -> tokio::time::Interval {
+    let mut interval = tokio::time::interval(period);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    interval
+}
+
+/// Makes, reads, retires and deletes dedicated topics, and looks up lags, until the shutdown is told.
+async fn look_after(shared: Arc<Shared>) {
+    let mut shutdown = shared.shutdown.clone();
+    let mut reconcile = every(Duration::from_secs(1));
+    let mut observe = every(Duration::from_secs(5));
+    let delete_after = shared.parts.settings.retry.delete_after.0;
+    let mut look_after =
+        every(delete_after.clamp(Duration::from_millis(200), Duration::from_secs(60)));
+    loop {
+        tokio::select! {
+            _ = shutdown.changed() => return,
+            _ = reconcile.tick() => dedicated::follow(&shared).await,
+            () = shared.reconcile.notified() => dedicated::make(&shared).await,
+            _ = look_after.tick() => dedicated::look_after(&shared).await,
+            _ = observe.tick() => lanes::observe_lag(&shared).await,
+        }
+    }
+}
+
 impl Shared {
     fn commit(&self, even_unchanged: bool) {
-        let partitions = self.assigned.all();
-        let sent = self.assigned.commit(
-            self.consumer.client(),
-            &partitions,
-            even_unchanged,
-            CommitMode::Async,
-        );
+        let sent = self
+            .assigned
+            .send_all(self.consumer.client(), even_unchanged);
         if let Err(error) = sent {
             tracing::warn!(error = %error, "retry positions could not be sent");
         }
@@ -274,20 +292,34 @@ impl Shared {
         };
         let mut tasks = Vec::new();
         for (tier, ((topic, number), committed)) in (0..).zip(partitions.iter().zip(committed)) {
-            let (start, finished) = committed
-                .map_or((Offset::Beginning, Vec::new()), |committed| {
-                    (Offset::Offset(committed.position), committed.finished)
-                });
+            let (position, finished) = committed.map_or((None, Vec::new()), |committed| {
+                (Some(committed.position), committed.finished)
+            });
+            let start = position.map_or(Offset::Beginning, Offset::Offset);
             let ledger = OffsetLedger::new(finished);
             let partition = Partition::new(
                 Arc::clone(topic),
                 *number,
+                position,
                 ledger,
                 bounds,
                 Arc::clone(&self.memory),
             );
+            let queue: Arc<Queue> = match self.consumer.assign(topic, *number, start) {
+                Ok(queue) => queue,
+                Err(error) => {
+                    // All or nothing: nobody would stop the readers of a part.
+                    let part = Reading {
+                        destination,
+                        partitions: partitions.iter().take(tasks.len()).cloned().collect(),
+                        tasks,
+                        state: dedicated::State::default(),
+                    };
+                    self.stop(vec![part], Duration::ZERO, true);
+                    return Err(error);
+                }
+            };
             self.assigned.add(Arc::clone(&partition));
-            let queue: Arc<Queue> = self.consumer.assign(topic, *number, start)?;
             let reader = reader::Reader::new(
                 Arc::clone(self),
                 queue,
@@ -307,8 +339,9 @@ impl Shared {
         Ok(())
     }
 
-    /// Ends readings: stops them, waits for what is in flight, commits, unassigns. Blocks.
-    fn stop(&self, readings: Vec<Reading>, limit: Duration) {
+    /// Ends readings: stops them, waits for what is in flight, commits, unassigns. Blocks. Without `commit` where somebody
+    /// else may read them already, whose positions must not be set back.
+    fn stop(&self, readings: Vec<Reading>, limit: Duration, commit: bool) {
         let keys: Vec<TopicPartition> = readings
             .iter()
             .flat_map(|reading| reading.partitions.iter().cloned())
@@ -337,10 +370,11 @@ impl Shared {
                 "deliveries were still in flight when their lanes were given up; they may be repeated"
             );
         }
-        let sent =
-            self.assigned
-                .commit(self.consumer.client(), &partitions, false, CommitMode::Sync);
-        if let Err(error) = sent {
+        if commit
+            && let Err(error) =
+                self.assigned
+                    .commit(self.consumer.client(), &partitions, false, CommitMode::Sync)
+        {
             tracing::warn!(error = %error, "retry positions could not be committed when lanes were given up");
         }
         for (topic, number) in keys {

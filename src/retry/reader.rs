@@ -82,14 +82,21 @@ impl Reader {
 
     /// Reads until the assignment ends.
     pub(super) async fn run(mut self) {
-        self.shared.parts.catalog.loaded().await;
+        tokio::select! {
+            () = self.shared.parts.catalog.loaded() => {}
+            () = self.partition.revoked() => return,
+        }
         let mut turn = 0_u32;
         while !self.partition.is_revoked() {
+            if self.shared.parts.catalog.is_stale() {
+                tokio::select! {
+                    () = self.partition.revoked() => return,
+                    () = tokio::time::sleep(Duration::from_millis(100)) => continue,
+                }
+            }
             let limit = self.shared.parts.settings.retry.waiting_per_partition;
             let may_read = self.head.is_none() && self.waiting.len() < limit;
-            if may_read && !self.partition.is_full() {
-                self.read();
-            }
+            let found = may_read && self.partition.has_room() && self.read();
             let now = Instant::now();
             if self
                 .waiting
@@ -106,9 +113,9 @@ impl Reader {
                 if let Some((_, record, settle)) = self.head.take() {
                     self.leave(record, settle).await;
                 }
-            } else {
+            } else if !found || self.head.is_some() {
                 turn = 0;
-                self.idle(may_read).await;
+                self.idle(may_read && self.head.is_none()).await;
             }
             turn += 1;
             if turn.is_multiple_of(TURN) {
@@ -134,11 +141,12 @@ impl Reader {
             }
         };
         let record = async {
-            if may_read {
-                partition.wait_for_room().await;
+            if !may_read {
+                std::future::pending().await
+            } else if partition.has_room() {
                 self.queue.ready().await;
             } else {
-                std::future::pending().await
+                partition.wait_for_room().await;
             }
         };
         tokio::select! {
@@ -148,16 +156,17 @@ impl Reader {
         }
     }
 
-    /// Takes the next record, if one has arrived, as the head.
-    fn read(&mut self) {
+    /// Takes the next record, if one has arrived and was not settled before, as the head. False: nothing had arrived;
+    /// only then is it told when something does.
+    fn read(&mut self) -> bool {
         match self.queue.try_next() {
-            None => {}
+            None => return false,
             Some(Ok(message)) => {
                 let record = record::copy(&message, self.queue.topic());
                 let bytes = message.payload_len() + message.key_len() + 1024;
                 let now_ms = self.shared.parts.clock.now_ms();
                 let Some(settle) = self.partition.begin(record.offset, bytes, now_ms) else {
-                    return;
+                    return true;
                 };
                 let delay = self.shared.parts.outbox.tiers().delay(self.tier);
                 // Measured once against the wall clock and never longer than the tier, so that a step of either clock
@@ -174,6 +183,7 @@ impl Reader {
                 tracing::warn!(kafka.topic = %self.queue.topic(), kafka.partition = self.queue.number(), error = %error, "a retry topic cannot be read");
             }
         }
+        true
     }
 
     /// A record leaves its tier.
@@ -197,7 +207,10 @@ impl Reader {
             return self.offer(delivery, settle).await;
         }
         let memory = &self.shared.memory;
-        let short = memory.used() > memory.limit() / 2;
+        // Half of the places are kept for those that wait for less than the shortest tier: else the ones that wait for
+        // long would take all, and nobody behind them could be read.
+        let places = self.shared.parts.settings.retry.waiting_per_partition;
+        let short = self.waiting.len() >= places / 2 || memory.used() > memory.limit() / 2;
         let tiers = self.shared.parts.outbox.tiers();
         if short && tiers.tier_for_wait(missing) > 0 {
             return self
@@ -251,6 +264,21 @@ impl Reader {
                     .dead_letter(
                         &work.delivery,
                         DeadLetterReason::Expired,
+                        &detail,
+                        work.settle,
+                    )
+                    .await;
+                return;
+            }
+            let archived = parts.clock.now_ms() - work.delivery.progress.first_seen_ms;
+            let retention = parts.settings.archive.retention;
+            if !prepared.destination.enabled && archived > retention.as_millis() {
+                let detail = format!("not enabled for longer than archive.retention ({retention})");
+                parts
+                    .outbox
+                    .dead_letter(
+                        &work.delivery,
+                        DeadLetterReason::ArchiveExpired,
                         &detail,
                         work.settle,
                     )

@@ -28,7 +28,7 @@ use crate::kafka::commit::Assigned;
 use crate::kafka::consumer::{Assignments, Context, Queue, SplitConsumer, TopicPartition};
 use crate::kafka::outbox::Outbox;
 use crate::kafka::partition::{Bounds, Memory, Partition};
-use crate::telemetry::metrics::{CommitResult, LedgerOwner, Metrics};
+use crate::telemetry::metrics::{CommitResult, KafkaClient, LedgerOwner, Metrics};
 use crate::telemetry::readiness::Readiness;
 use crate::wire::source::SourceReader;
 
@@ -185,14 +185,26 @@ impl Router {
             parts,
         });
         let told = Arc::downgrade(&shared);
-        let consumer = Arc::new(SplitConsumer::new("router", &config, move |result| {
-            let Some(shared) = told.upgrade() else { return };
-            shared.count_commit(result.is_ok());
-            if let Err(error) = result {
-                tracing::debug!(error = %error, "positions were not committed; sending them again");
-                shared.assigned.commit_again();
-            }
-        })?);
+        let errors = shared
+            .parts
+            .metrics
+            .kafka
+            .errors
+            .get(KafkaClient::Router)
+            .clone();
+        let consumer = Arc::new(SplitConsumer::new(
+            "router",
+            &config,
+            errors,
+            move |result| {
+                let Some(shared) = told.upgrade() else { return };
+                shared.count_commit(result.is_ok());
+                if let Err(error) = result {
+                    tracing::debug!(error = %error, "positions were not committed; sending them again");
+                    shared.assigned.commit_again();
+                }
+            },
+        )?);
         if shared.consumer.set(Arc::clone(&consumer)).is_err() {
             unreachable!("a new role has no consumer yet");
         }
@@ -218,19 +230,17 @@ impl Router {
         let mut shutdown = shared.shutdown.clone();
         let mut commit = tokio::time::interval(shared.parts.settings.ledger.commit_interval.0);
         commit.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut observe = tokio::time::interval(Duration::from_secs(5));
-        observe.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        // Beside the commits: with Kafka away it takes long.
+        tokio::spawn(observe(Arc::clone(&shared), Arc::clone(&self.consumer)));
         loop {
             tokio::select! {
                 _ = shutdown.changed() => break,
                 _ = commit.tick() => {
-                    let partitions = shared.assigned.all();
-                    let sent = shared.assigned.commit(self.consumer.client(), &partitions, false, CommitMode::Async);
+                    let sent = shared.assigned.send_all(self.consumer.client(), false);
                     if let Err(error) = sent {
                         tracing::warn!(error = %error, "positions could not be sent");
                     }
                 }
-                _ = observe.tick() => observe_lag(&shared, &self.consumer).await,
             }
         }
         // While still a member of the group, since a commit of one that leaves may be refused.
@@ -262,47 +272,38 @@ fn subscription(source: &str) -> String {
     }
 }
 
+/// Looks up lags every 5 s until the shutdown is told.
+async fn observe(shared: Arc<Shared>, consumer: Arc<SplitConsumer>) {
+    let mut shutdown = shared.shutdown.clone();
+    let mut tick = tokio::time::interval(Duration::from_secs(5));
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = shutdown.changed() => return,
+            _ = tick.tick() => observe_lag(&shared, &consumer).await,
+        }
+    }
+}
+
 /// Looks up how far behind each partition is.
 async fn observe_lag(shared: &Arc<Shared>, consumer: &Arc<SplitConsumer>) {
     let (shared, consumer) = (Arc::clone(shared), Arc::clone(consumer));
     let looked = tokio::task::spawn_blocking(move || {
         let mut lags: HashMap<String, i64> = HashMap::new();
-        let (mut unsettled, mut holes, mut oldest) = (0, 0, None::<i64>);
-        for partition in shared.assigned.all() {
-            let (position, at) = {
-                let ledger = partition.ledger();
-                unsettled += ledger.unsettled();
-                holes += ledger.holes();
-                (ledger.position(), ledger.oldest_unsettled_ms())
-            };
-            oldest = [oldest, at].into_iter().flatten().min();
-            let source = shared
-                .parts
-                .settings
-                .source_of(partition.topic())
-                .map(|(name, _)| name.to_owned());
-            let ends = consumer.client().fetch_watermarks(
-                partition.topic(),
-                partition.number(),
-                Duration::from_secs(2),
-            );
-            if let (Some(source), Some(position), Ok((_, end))) = (source, position, ends) {
-                *lags.entry(source).or_default() += (end - position).max(0);
-            }
+        let parts = &shared.parts;
+        let ledgers = parts.metrics.ledgers.get(LedgerOwner::Sources);
+        let now_ms = parts.clock.now_ms();
+        shared
+            .assigned
+            .observe(consumer.client(), ledgers, now_ms, |partition, lag| {
+                if let Some((name, _)) = parts.settings.source_of(partition.topic()) {
+                    *lags.entry(name.to_owned()).or_default() += lag;
+                }
+            });
+        for source in parts.settings.sources.keys() {
+            let lag = lags.get(source).copied().unwrap_or(0);
+            parts.metrics.source(source).lag.set(lag);
         }
-        let metrics = &shared.parts.metrics;
-        for (source, lag) in lags {
-            metrics.source(&source).lag.set(lag);
-        }
-        let age = oldest.map_or(0, |at| shared.parts.clock.now_ms() - at);
-        let ledgers = metrics.ledgers.get(LedgerOwner::Sources);
-        ledgers
-            .unsettled
-            .set(i64::try_from(unsettled).unwrap_or(i64::MAX));
-        ledgers.holes.set(i64::try_from(holes).unwrap_or(i64::MAX));
-        ledgers
-            .oldest
-            .set(Duration::from_millis(u64::try_from(age).unwrap_or(0)).as_secs_f64());
     });
     if looked.await.is_err() {
         tracing::error!("looking up lags panicked");
@@ -328,6 +329,7 @@ impl Assignments for RouterAssignments {
             shared.assigned.add(Partition::new(
                 Arc::clone(topic),
                 *number,
+                Some(start.position),
                 OffsetLedger::new(start.finished),
                 bounds,
                 Arc::clone(&shared.parts.memory),
@@ -339,6 +341,10 @@ impl Assignments for RouterAssignments {
 
     fn started(&self, queues: Vec<Arc<Queue>>) {
         let shared = &self.0;
+        if *shared.shutdown.borrow() {
+            // Given up again in a moment: what would be begun now would be repeated.
+            return;
+        }
         let mut workers = shared
             .workers
             .lock()

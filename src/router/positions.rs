@@ -32,18 +32,31 @@ pub(super) fn resolve(
     partitions: &[TopicPartition],
 ) -> KafkaResult<Vec<Position>> {
     let committed = shared.assigned.committed(consumer, partitions)?;
-    let mut first_starts: HashMap<Arc<str>, HashMap<i32, i64>> = HashMap::new();
+    // By source: a pattern's topics start together, since the first one's commit would make the others late ones.
+    let mut first_starts: HashMap<&str, HashMap<TopicPartition, i64>> = HashMap::new();
+    let mut late = TopicPartitionList::new();
     let mut positions = Vec::with_capacity(partitions.len());
     for ((topic, number), committed) in partitions.iter().zip(committed) {
         let (low, end) = consumer.fetch_watermarks(topic, *number, LIMIT)?;
         let Some(committed) = committed else {
-            if !first_starts.contains_key(topic) {
-                first_starts.insert(Arc::clone(topic), first_start(shared, consumer, topic)?);
+            let source = shared.parts.settings.source_of(topic);
+            let mut start = None;
+            if let Some((name, source)) = source
+                && shared.existed.contains(&**topic)
+            {
+                if !first_starts.contains_key(name) {
+                    let found = first_start(shared, consumer, topic, name, source.start)?;
+                    first_starts.insert(name, found);
+                }
+                let key = (Arc::clone(topic), *number);
+                start = first_starts
+                    .get(name)
+                    .and_then(|starts| starts.get(&key).copied());
             }
-            let start = first_starts
-                .get(topic)
-                .and_then(|starts| starts.get(number))
-                .copied();
+            if start.is_none() {
+                // At once, so that an instance that starts now does not take this for a topic that was never read.
+                late.add_partition_offset(topic, *number, Offset::Offset(low))?;
+            }
             positions.push(Position {
                 position: start.unwrap_or(low).max(low),
                 finished: Vec::new(),
@@ -72,6 +85,9 @@ pub(super) fn resolve(
             }
         });
     }
+    if late.count() > 0 {
+        consumer.commit(&late, CommitMode::Sync)?;
+    }
     Ok(positions)
 }
 
@@ -98,60 +114,68 @@ pub(super) fn lost(shared: &Shared, topic: &str, number: i32, position: i64, low
     );
 }
 
-/// Resolves and commits the start of all partitions of a topic that has no committed position at all; empty where it
-/// has some, or where the topic appeared after this instance started: then partitions are read from the beginning.
+/// Resolves and commits the start of all partitions of a source none of whose topics has a committed position; empty
+/// where one has: what has none then appeared later, and is read from its beginning.
 fn first_start(
     shared: &Shared,
     consumer: &BaseConsumer<Context>,
     topic: &Arc<str>,
-) -> KafkaResult<HashMap<i32, i64>> {
-    let Some((source_name, source)) = shared.parts.settings.source_of(topic) else {
-        return Ok(HashMap::new());
+    source: &str,
+    from: Start,
+) -> KafkaResult<HashMap<TopicPartition, i64>> {
+    let of_source = |name: &&String| {
+        let found = shared.parts.settings.source_of(name);
+        found.is_some_and(|(other, _)| other == source)
     };
-    if !shared.existed.contains(&**topic) {
+    let mut known: Vec<Arc<str>> = vec![Arc::clone(topic)];
+    let others = shared.existed.iter().filter(of_source);
+    known.extend(
+        others
+            .filter(|name| ***name != **topic)
+            .map(|name| Arc::from(name.as_str())),
+    );
+    let mut keys: Vec<TopicPartition> = Vec::new();
+    for name in &known {
+        keys.extend(
+            numbers(consumer, name)?
+                .into_iter()
+                .map(|n| (Arc::clone(name), n)),
+        );
+    }
+    if shared
+        .assigned
+        .committed(consumer, &keys)?
+        .iter()
+        .any(Option::is_some)
+    {
         return Ok(HashMap::new());
     }
-    let mut known: Vec<String> = vec![topic.to_string()];
-    if source_name.contains('*') {
-        let of_source = |name: &&String| {
-            shared
-                .parts
-                .settings
-                .source_of(name)
-                .is_some_and(|(other, _)| other == source_name)
-        };
-        known.extend(shared.existed.iter().filter(of_source).cloned());
-    }
-    for name in &known {
-        let numbers = numbers(consumer, name)?;
-        let keys: Vec<TopicPartition> = numbers
-            .iter()
-            .map(|n| (Arc::from(name.as_str()), *n))
-            .collect();
-        if shared
-            .assigned
-            .committed(consumer, &keys)?
-            .iter()
-            .any(Option::is_some)
-        {
-            return Ok(HashMap::new());
-        }
-    }
-    let mut list = TopicPartitionList::new();
     let mut starts = HashMap::new();
-    for number in numbers(consumer, topic)? {
-        let (low, end) = consumer.fetch_watermarks(topic, number, LIMIT)?;
-        let start = match source.start {
+    for (name, number) in &keys {
+        let (low, end) = consumer.fetch_watermarks(name, *number, LIMIT)?;
+        let start = match from {
             Start::Latest => end,
             Start::Earliest => low,
-            Start::At(ms) => at_time(consumer, topic, number, ms)?.unwrap_or(end),
+            Start::At(ms) => at_time(consumer, name, *number, ms)?.unwrap_or(end),
         };
-        list.add_partition_offset(topic, number, Offset::Offset(start))?;
-        starts.insert(number, start);
+        starts.insert((Arc::clone(name), *number), start);
     }
-    consumer.commit(&list, CommitMode::Sync)?;
+    // Another instance may have started at the same time, and read on from there since.
+    let mut list = TopicPartitionList::new();
+    for (key, committed) in keys.iter().zip(shared.assigned.committed(consumer, &keys)?) {
+        match (committed, starts.get_mut(key)) {
+            (Some(committed), Some(start)) => *start = committed.position,
+            (None, Some(start)) => {
+                list.add_partition_offset(&key.0, key.1, Offset::Offset(*start))?;
+            }
+            (_, None) => {}
+        }
+    }
+    if list.count() > 0 {
+        consumer.commit(&list, CommitMode::Sync)?;
+    }
     tracing::info!(
-        kafka.topic = %topic, start = ?source.start, positions = ?starts,
+        source, topics = ?known, start = ?from, positions = ?starts,
         "first start of this source; to start elsewhere, stop all instances and use kafka-consumer-groups --reset-offsets --group {} --topic {topic}",
         shared.parts.settings.kafka.group
     );

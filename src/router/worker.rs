@@ -3,7 +3,8 @@
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
-use rdkafka::consumer::Consumer;
+use rdkafka::Message;
+use rdkafka::consumer::Consumer as _;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::BorrowedMessage;
 
@@ -16,6 +17,7 @@ use crate::kafka::partition::{Partition, Settle};
 use crate::kafka::record;
 use crate::sinks::prepared::Prepared;
 use crate::telemetry::metrics::SourceMetrics;
+use crate::wire::HeaderView;
 use crate::wire::source::SourceReader;
 
 /// An event with so many hops through our Kafka destinations goes round in a circle.
@@ -61,7 +63,10 @@ impl Worker {
 
     /// Reads until the assignment ends.
     pub(super) async fn run(mut self) {
-        self.shared.parts.catalog.loaded().await;
+        tokio::select! {
+            () = self.shared.parts.catalog.loaded() => {}
+            () = self.partition.revoked() => return,
+        }
         let mut turn = 0;
         let queue = Arc::clone(&self.queue);
         loop {
@@ -101,35 +106,34 @@ impl Worker {
     fn take(&mut self, message: &BorrowedMessage<'_>) -> Step {
         let now_ms = self.shared.parts.clock.now_ms();
         self.metrics.events_read.inc();
-        let record = record::copy(message, self.queue.topic());
-        let bytes = record.value.as_ref().map_or(0, bytes::Bytes::len)
-            + record.key.as_ref().map_or(0, bytes::Bytes::len);
-        let Some(settle) = self.partition.begin(record.offset, bytes + 256, now_ms) else {
+        let bytes = message.payload_len() + message.key_len();
+        let Some(settle) = self.partition.begin(message.offset(), bytes + 256, now_ms) else {
             return Step::Nothing;
         };
-        let event = match self.reader.read(&record, now_ms) {
-            Ok(event) => event,
+        // Nothing is copied before a destination is found.
+        let headers = record::headers(message);
+        let headers: Vec<HeaderView<'_>> = headers.iter().map(|(n, v)| (&**n, *v)).collect();
+        let view = record::view(message, self.queue.topic(), &headers);
+        let metadata = match self.reader.metadata(&view, now_ms) {
+            Ok(metadata) => metadata,
             Err(malformed) => {
-                return Step::DeadRecord(
-                    record,
-                    DeadLetterReason::Malformed,
-                    malformed.detail,
-                    settle,
-                );
+                let record = record::copy(message, self.queue.topic());
+                let (reason, detail) = (DeadLetterReason::Malformed, malformed.detail);
+                return Step::DeadRecord(record, reason, detail, settle);
             }
         };
-        if event.hops >= MAX_HOPS {
+        if metadata.hops >= MAX_HOPS {
             let detail = format!(
                 "the event passed through {} Kafka destinations of ours",
-                event.hops
+                metadata.hops
             );
+            let record = record::copy(message, self.queue.topic());
             return Step::DeadRecord(record, DeadLetterReason::Loop, detail, settle);
         }
-        let catalog = &self.shared.parts.catalog;
-        catalog.matching(
-            &event.tenant,
+        self.shared.parts.catalog.matching(
+            &metadata.tenant,
             self.queue.topic(),
-            &event.event_type,
+            &metadata.event_type,
             &mut self.found,
         );
         if self.found.is_empty() {
@@ -138,7 +142,7 @@ impl Worker {
             return Step::Nothing;
         }
         self.metrics.events_matched.inc();
-        Step::Deliver(Arc::new(event), now_ms, settle)
+        Step::Deliver(Arc::new(metadata.into_event(&view)), now_ms, settle)
     }
 
     async fn finish(&mut self, step: Step) {
@@ -193,7 +197,7 @@ impl Worker {
             Arc::clone(self.queue.topic()),
             self.queue.number(),
         );
-        let position = self.partition.ledger().position();
+        let position = self.partition.position();
         let moved = tokio::task::spawn_blocking(move || {
             let Some(consumer) = shared.consumer.get() else {
                 return;
@@ -206,11 +210,8 @@ impl Worker {
                     {
                         positions::lost(&shared, &topic, number, position, low);
                     }
-                    if let Err(error) =
-                        consumer
-                            .client()
-                            .seek(&topic, number, rdkafka::Offset::Offset(low), limit)
-                    {
+                    let moved = consumer.go_to(&topic, number, rdkafka::Offset::Offset(low));
+                    if let Err(error) = moved {
                         tracing::error!(kafka.topic = %topic, kafka.partition = number, error = %error, "the position could not be moved to the oldest record");
                     }
                 }

@@ -362,3 +362,25 @@ async fn events_of_several_partitions_are_all_delivered_once() {
     let (live, _) = posthaste.page("/livez").await;
     assert_eq!(live, 200);
 }
+
+#[tokio::test]
+async fn the_first_start_of_a_pattern_is_that_of_all_its_topics() {
+    let scene = Scene::new("pattern").await;
+    let receiver = Receiver::start().await;
+    scene.put("all", &webhook(&receiver.url("/all"))).await;
+    let topics = ["a", "b", "c"].map(|name| format!("{}-{name}", scene.topic));
+    for topic in &topics {
+        scene.kafka.create_topic(topic, 1, &[]).await;
+        scene.publish(&[NewEvent::new("before").to(topic)]).await;
+    }
+    let mut settings = scene.settings();
+    settings.source(&format!("{}-*", scene.topic), "start", "latest");
+    let _posthaste = Posthaste::start(&settings).await;
+    for topic in &topics {
+        scene.publish(&[NewEvent::new("after").to(topic)]).await;
+        scene.settled_in(topic).await;
+    }
+    receiver.until_delivered("/all", topics.len()).await;
+    let requests = receiver.requests("/all");
+    assert_eq!(ids(&requests), ["after"; 3]);
+}
