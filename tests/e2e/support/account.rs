@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use posthaste::wire::{RawRecord, retry};
+use posthaste::wire::{RawRecord, attempt, retry};
 
 use super::receiver::Receiver;
 use super::records::header;
@@ -89,7 +89,26 @@ pub(crate) async fn whereabouts(scene: &Scene, event: &str) -> String {
             )
         })
         .collect();
-    format!("{event}: {places:#?}")
+    let attempts: Vec<String> = scene
+        .kafka
+        .read_all(&scene.own("attempts"))
+        .await
+        .iter()
+        .filter_map(|record| attempt::decode(record.value.as_deref()?).ok())
+        .filter(|attempt| attempt.event_id == event)
+        .map(|attempt| {
+            format!(
+                "{} attempt {} from tier {:?} at {}: {:?}, due at {:?}",
+                attempt.destination,
+                attempt.attempt,
+                attempt.tier,
+                attempt.started_at_ms,
+                attempt.outcome,
+                attempt.due_at_ms
+            )
+        })
+        .collect();
+    format!("{event}: {places:#?}, attempts {attempts:#?}, positions {committed:#?}")
 }
 
 /// The records that are not settled: from the group's committed positions on, but for those that the note beside a
