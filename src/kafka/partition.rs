@@ -163,7 +163,15 @@ impl Partition {
                 self.changed.store(true, Ordering::Release);
                 return None;
             }
-            Begin::Repeated => return None,
+            Begin::Repeated => {
+                tracing::error!(
+                    kafka.topic = %self.topic,
+                    kafka.partition = self.number,
+                    kafka.offset = offset,
+                    "an offset came a second time: if the topic was made again under its name, restart this instance"
+                );
+                return None;
+            }
         }
         self.live.fetch_add(1, Ordering::AcqRel);
         self.memory.take(bytes);

@@ -213,7 +213,12 @@ pub(super) async fn look_after(shared: &Arc<Shared>) {
                 }
             }
         } else if drained && quiet >= settings.delete_after.0 {
+            let before = ends(shared, &topic).await;
             stop(shared, &topic, lane).await;
+            if before.is_none() || ends(shared, &topic).await != before {
+                // A stale writer was faster: it is read again at the next look.
+                continue;
+            }
             match shared.parts.admin.delete_topic(&topic).await {
                 Ok(()) => tracing::info!(kafka.topic = %topic, "retired retry topic deleted"),
                 Err(error) => {
@@ -222,6 +227,23 @@ pub(super) async fn look_after(shared: &Arc<Shared>) {
             }
         }
     }
+}
+
+/// The sum of the ends of a topic's partitions.
+async fn ends(shared: &Arc<Shared>, topic: &Arc<str>) -> Option<i64> {
+    let (looking, name) = (Arc::clone(shared), Arc::clone(topic));
+    tokio::task::spawn_blocking(move || {
+        let consumer = looking.consumer.client();
+        let partitions = i32::try_from(looking.parts.outbox.tiers().partitions()).ok()?;
+        (0..partitions)
+            .map(|number| {
+                let limit = Duration::from_secs(5);
+                Some(consumer.fetch_watermarks(&name, number, limit).ok()?.1)
+            })
+            .sum()
+    })
+    .await
+    .ok()?
 }
 
 /// Whether everything in a topic is settled, and for how long nothing was appended.
