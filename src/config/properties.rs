@@ -12,7 +12,7 @@ use super::layers::Layer;
 pub(super) const POINTER: &str = "/kafka/properties";
 
 /// What is set by us, and why.
-const OURS: [(&str, &str); 22] = [
+const OURS: [(&str, &str); 24] = [
     ("bootstrap.servers", "write `kafka.brokers`"),
     ("metadata.broker.list", "write `kafka.brokers`"),
     ("group.id", "write `kafka.group`"),
@@ -33,6 +33,8 @@ const OURS: [(&str, &str); 22] = [
         "allow.auto.create.topics",
         "our topics are made at start with their partitions and retention; one that a client makes has the wrong ones",
     ),
+    ("max.in.flight", IN_FLIGHT),
+    ("max.in.flight.requests.per.connection", IN_FLIGHT),
     ("acks", ACKS),
     ("request.required.acks", ACKS),
     (
@@ -64,6 +66,9 @@ const OURS: [(&str, &str); 22] = [
     ("test.mock.num.brokers", "use `posthaste dev`"),
     ("test.mock.broker.rtt", "use `posthaste dev`"),
 ];
+
+const IN_FLIGHT: &str =
+    "with several a new partition may acknowledge records that it does not hold";
 
 const ACKS: &str = "an offset is settled only when all replicas in sync have what follows from it";
 

@@ -1,5 +1,8 @@
 //! Writes records and tells when the broker has acknowledged them.
 //!
+//! Invariant: one request in flight. A broker that knows nothing of a producer yet takes any first sequence number: when
+//! the first request to a partition fails (a new partition whose leader is not ready) and one behind it succeeds, the
+//! first one's retry is answered as a duplicate, so it would count as written and be lost.
 //! Invariant: idempotent, `acks=all`, without a time limit of its own: a record is retried until Kafka takes it or
 //! refuses it for good. Memory is bounded by librdkafka's queue; who finds it full waits.
 
@@ -69,6 +72,7 @@ impl Producer {
             .set("enable.idempotence", "true")
             .set("acks", "all")
             .set("message.timeout.ms", "0")
+            .set("max.in.flight.requests.per.connection", "1")
             .set("allow.auto.create.topics", "false");
         let inner: Arc<BaseProducer<Context>> = Arc::new(config.create_with_context(Context)?);
         let polled = Arc::downgrade(&inner);
