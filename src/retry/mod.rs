@@ -201,17 +201,17 @@ impl Retry {
         let shared = self.shared;
         let mut shutdown = shared.shutdown.clone();
         let mut commit = every(shared.parts.settings.ledger.commit_interval.0);
-        let mut keep = every(Duration::from_secs(60));
+        let mut keep = every(Duration::from_secs(5));
+        let mut forget = every(Duration::from_secs(60));
         // Beside the commits: what asks Kafka may take long.
         tokio::spawn(look_after(Arc::clone(&shared)));
         loop {
             tokio::select! {
                 _ = shutdown.changed() => break,
                 _ = commit.tick() => shared.commit(false),
-                _ = keep.tick() => {
-                    shared.commit(true);
-                    lock(&shared.pressure).clear();
-                }
+                // What became of an asynchronous commit is not told.
+                _ = keep.tick() => shared.commit(true),
+                _ = forget.tick() => lock(&shared.pressure).clear(),
             }
         }
         let (lanes, records) = (self.lanes, Arc::clone(&shared.consumer));
@@ -373,7 +373,7 @@ impl Shared {
         if commit
             && let Err(error) =
                 self.assigned
-                    .commit(self.consumer.client(), &partitions, false, CommitMode::Sync)
+                    .commit(self.consumer.client(), &partitions, true, CommitMode::Sync)
         {
             tracing::warn!(error = %error, "retry positions could not be committed when lanes were given up");
         }

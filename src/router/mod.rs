@@ -32,6 +32,12 @@ use crate::telemetry::metrics::{CommitResult, KafkaClient, LedgerOwner, Metrics}
 use crate::telemetry::readiness::Readiness;
 use crate::wire::source::SourceReader;
 
+/// How often all positions are sent, changed or not.
+const KEEP: Duration = Duration::from_secs(1);
+
+/// For how long a commit is tried when partitions are taken away while the group is rebalancing again.
+const REVOKE_COMMIT: Duration = Duration::from_secs(2);
+
 /// For how long the last commit is tried.
 const FINAL_COMMIT: Duration = Duration::from_secs(5);
 
@@ -106,16 +112,19 @@ impl Shared {
         }
     }
 
-    /// Commits what is still held; tries again for a while, since a rebalance may be under way. Blocks.
-    fn commit_for_good(&self, consumer: &SplitConsumer) {
-        let until = std::time::Instant::now() + FINAL_COMMIT;
+    /// Commits the positions of partitions that are read no more here, also those that were sent before: what became of
+    /// these is not known. Tries again for a while, since the group may be rebalancing. Blocks.
+    fn commit_finally(
+        &self,
+        consumer: &BaseConsumer<Context>,
+        partitions: &[Arc<Partition>],
+        limit: Duration,
+    ) {
+        let until = std::time::Instant::now() + limit;
         loop {
-            let sent = self.assigned.commit(
-                consumer.client(),
-                &self.assigned.all(),
-                false,
-                CommitMode::Sync,
-            );
+            let sent = self
+                .assigned
+                .commit(consumer, partitions, true, CommitMode::Sync);
             self.count_commit(sent.is_ok());
             match sent {
                 Ok(_) => return,
@@ -125,6 +134,12 @@ impl Shared {
                 }
                 Err(_) => std::thread::sleep(Duration::from_millis(100)),
             }
+        }
+    }
+
+    fn send(&self, consumer: &SplitConsumer, even_unchanged: bool) {
+        if let Err(error) = self.assigned.send_all(consumer.client(), even_unchanged) {
+            tracing::warn!(error = %error, "positions could not be sent");
         }
     }
 
@@ -230,17 +245,17 @@ impl Router {
         let mut shutdown = shared.shutdown.clone();
         let mut commit = tokio::time::interval(shared.parts.settings.ledger.commit_interval.0);
         commit.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        // What became of an asynchronous commit is not told: librdkafka calls back only where a callback is set, which the
+        // crate does not. A rebalance refuses some, so all positions are sent again from time to time.
+        let mut keep = tokio::time::interval(KEEP);
+        keep.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         // Beside the commits: with Kafka away it takes long.
         tokio::spawn(observe(Arc::clone(&shared), Arc::clone(&self.consumer)));
         loop {
             tokio::select! {
                 _ = shutdown.changed() => break,
-                _ = commit.tick() => {
-                    let sent = shared.assigned.send_all(self.consumer.client(), false);
-                    if let Err(error) = sent {
-                        tracing::warn!(error = %error, "positions could not be sent");
-                    }
-                }
+                _ = commit.tick() => shared.send(&self.consumer, false),
+                _ = keep.tick() => shared.send(&self.consumer, true),
             }
         }
         // While still a member of the group, since a commit of one that leaves may be refused.
@@ -250,7 +265,7 @@ impl Router {
             .await;
         let consumer = Arc::clone(&self.consumer);
         let closed = tokio::task::spawn_blocking(move || {
-            shared.commit_for_good(&consumer);
+            shared.commit_finally(consumer.client(), &shared.assigned.all(), FINAL_COMMIT);
             consumer.close();
         });
         if closed.await.is_err() {
@@ -372,13 +387,7 @@ impl Assignments for RouterAssignments {
         let limit = if stopping { Duration::ZERO } else { limit };
         shared.runtime.block_on(shared.finish(&taken, limit));
         if !lost {
-            let sent = shared
-                .assigned
-                .commit(consumer, &taken, false, CommitMode::Sync);
-            shared.count_commit(sent.is_ok());
-            if let Err(error) = sent {
-                tracing::warn!(error = %error, "positions could not be committed when partitions were taken away");
-            }
+            shared.commit_finally(consumer, &taken, REVOKE_COMMIT);
         }
         self.tell_share();
     }

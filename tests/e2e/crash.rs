@@ -307,7 +307,7 @@ async fn of_two_instances_one_takes_over_all_when_the_other_is_killed() {
 }
 
 #[tokio::test]
-async fn two_instances_without_faults_repeat_nothing() {
+async fn two_instances_that_come_and_go_lose_nothing_and_hardly_repeat() {
     let load = Load::on(Kafka::shared(), "join", 4, 600).await;
     load.scene.publish(&numbered(0..300)).await;
     let one = load.scene.serve().await;
@@ -319,7 +319,13 @@ async fn two_instances_without_faults_repeat_nothing() {
     let ended = one.terminate().await;
     assert!(ended.status.success(), "{ended:?}");
     load.until_all_delivered().await;
-    load.each_ended_once().await;
+    // A group that rebalances again meanwhile can refuse the last commit of what is taken away: then what was settled
+    // since the one before comes again.
+    let snapshot = Snapshot::of(&load.scene).await;
+    for id in DESTINATIONS {
+        let repeats = load.account(&snapshot, id).repeats();
+        assert!(repeats <= 60, "{id}: {repeats} of 600 repeat");
+    }
     drop(two);
 }
 

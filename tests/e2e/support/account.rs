@@ -183,6 +183,14 @@ impl Account {
             .collect()
     }
 
+    /// How many deliveries there were beyond the first of each event.
+    pub(crate) fn repeats(&self) -> usize {
+        self.fates
+            .values()
+            .map(|fate| fate.delivered.saturating_sub(1))
+            .sum()
+    }
+
     /// Asserts that each of the events was delivered once or is dead once, and that there are no others.
     pub(crate) fn each_ended_once<'a>(&self, ids: impl IntoIterator<Item = &'a str>) {
         let ids: BTreeSet<&str> = ids.into_iter().collect();
