@@ -185,6 +185,7 @@ async fn kill_9_at_load_three_times_loses_nothing_and_repeats_only_what_was_not_
         let posthaste = load.scene.serve().await;
         load.receiver.until_requests("/steady", so_far + 352).await;
         posthaste.kill9().await;
+        load.receiver.until_none_is_held().await;
         repeats.count(&load.nothing_is_lost().await);
     }
     load.valve.let_pass(usize::MAX);
@@ -233,6 +234,7 @@ async fn what_was_settled_out_of_order_does_not_repeat_after_kill_9() {
     })
     .await;
     posthaste.kill9().await;
+    receiver.until_none_is_held().await;
     gate.open();
     let _posthaste = scene.serve().await;
     receiver.until_delivered("/steady", 51).await;
@@ -366,6 +368,7 @@ async fn sigterm_does_not_wait_for_a_hanging_receiver_beyond_its_limit() {
     assert!(ended.status.success(), "{ended:?}");
     // Its time-out is 20 s; the limit and a little more is for the rest of the shutdown.
     assert!(ended.after < Duration::from_secs(6), "{ended:?}");
+    receiver.until_none_is_held().await;
     let ids: Vec<String> = (0..3).map(event_id).collect();
     let at_rest = Account::of(&scene, &receiver, "/hangs", "hangs").await;
     assert!(at_rest.lost(ids.iter().map(String::as_str)).is_empty());

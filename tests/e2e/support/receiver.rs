@@ -257,6 +257,14 @@ impl Receiver {
         })
     }
 
+    /// Waits until no request is held any more: who made them was killed.
+    pub(crate) async fn until_none_is_held(&self) {
+        self.until_all("no held request", |all| {
+            all.iter().all(|request| request.ended.is_some())
+        })
+        .await;
+    }
+
     /// Waits until `path` has accepted each of the events at least once; gives those that it has not after [`LIMIT`].
     pub(crate) async fn missing_of<'a>(
         &self,
@@ -368,9 +376,10 @@ async fn answer_with(socket: &mut TcpStream, answer: &Answer) -> Option<u16> {
         Answer::With(status, headers) => (*status, headers.clone()),
         Answer::Hold(gate, status) => {
             tokio::select! {
-                () = gate.pass() => (*status, Vec::new()),
+                biased;
                 // Who asked has given up, or was killed: then nothing was accepted.
                 () = closed(socket) => return None,
+                () = gate.pass() => (*status, Vec::new()),
             }
         }
         Answer::Close => return None,

@@ -58,7 +58,7 @@ impl Kafka {
             .expect("a consumer")
     }
 
-    /// Makes a topic with the given properties.
+    /// Makes a topic with the given properties, and waits until the broker tells about it.
     pub(crate) async fn create_topic(
         &self,
         name: &str,
@@ -76,6 +76,10 @@ impl Kafka {
         for result in made.expect("the broker answers") {
             result.expect("the topic can be made");
         }
+        super::wait::until("the new topic is known", async || {
+            self.topics(name).contains_key(name).then_some(())
+        })
+        .await;
     }
 
     /// Gives a topic more partitions, up to `partitions`, and waits until the broker tells about them.
