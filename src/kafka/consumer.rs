@@ -410,7 +410,8 @@ fn poll(name: &str, consumer: &Arc<BaseConsumer<Context>>) {
 fn note(name: &str, error: &KafkaError) {
     match error.rdkafka_error_code() {
         Some(RDKafkaErrorCode::PartitionEOF) => {}
-        _ => tracing::warn!(consumer = name, error = %error, "kafka consumer"),
+        // Once a minute for each kind of trouble.
+        _ => forward_error(error, &format!("{name}: {error}")),
     }
 }
 
