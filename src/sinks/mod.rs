@@ -11,9 +11,7 @@
 )]
 
 mod fields;
-#[cfg(feature = "sink-webhook")]
 pub mod prepared;
-pub mod webhook;
 
 use std::sync::Arc;
 
@@ -27,15 +25,139 @@ use crate::domain::event::Event;
 use crate::domain::ids::DestinationId;
 use crate::egress::Guard;
 
-/// What `type` may be, and whether this build has it.
-const TYPES: [(&str, bool); 7] = [
-    ("webhook", cfg!(feature = "sink-webhook")),
-    ("sqs", false),
-    ("eventbridge", false),
-    ("pubsub", false),
-    ("kafka", false),
-    ("rabbitmq", false),
-    ("hookdeck", false),
+/// The registry: one line for each sink, from its feature and `type` to its folder and its type.
+///
+/// A sink's folder holds `parse`, `check_egress` and `send` of its type, a `Client` that all its destinations share, and
+/// `schema`: the part of a destination's JSON Schema that describes its settings.
+macro_rules! registry {
+    ($($feature:literal $kind:literal $module:ident::$sink:ident;)*) => {
+        $(
+            #[cfg(feature = $feature)]
+            pub mod $module;
+        )*
+
+        /// What `type` may be, and whether this build has it.
+        const TYPES: &[(&str, bool)] = &[$(($kind, cfg!(feature = $feature)),)*];
+
+        /// The sink of one destination, ready to send.
+        #[derive(Debug)]
+        pub enum Sink {
+            $(
+                #[doc = concat!("`", $kind, "`")]
+                #[cfg(feature = $feature)]
+                $sink(Box<$module::$sink>),
+            )*
+        }
+
+        /// The clients that all destinations share.
+        #[derive(Debug)]
+        pub struct Clients {
+            $(
+                #[cfg(feature = $feature)]
+                $module: $module::Client,
+            )*
+        }
+
+        impl Clients {
+            /// Makes them; takes some milliseconds.
+            ///
+            /// # Errors
+            /// If the system lacks what TLS needs.
+            pub fn new(settings: &Settings, guard: &Arc<Guard>) -> Result<Self, ClientsError> {
+                Ok(Self {
+                    $(
+                        #[cfg(feature = $feature)]
+                        $module: $module::Client::new(settings, Arc::clone(guard))?,
+                    )*
+                })
+            }
+        }
+
+        impl Sink {
+            /// Reads the object of a `type` that is known; `None`: it is not.
+            fn parse_kind(
+                kind: &str,
+                sink: &Value,
+                settings: &Settings,
+            ) -> Option<Result<Self, Vec<Fault>>> {
+                match kind {
+                    $(
+                        #[cfg(feature = $feature)]
+                        $kind => Some(
+                            $module::$sink::parse(sink, settings)
+                                .map(|sink| Self::$sink(Box::new(sink))),
+                        ),
+                    )*
+                    _ => None,
+                }
+            }
+
+            /// Judges its addresses by the operator's settings, for people who write documents. Every send is judged
+            /// again; a document stays valid when the operator's settings change, so that its events are refused one by
+            /// one and not lost.
+            ///
+            /// # Errors
+            /// What may not be sent to.
+            pub fn check_egress(&self, guard: &Guard) -> Result<(), Fault> {
+                match *self {
+                    $(
+                        #[cfg(feature = $feature)]
+                        Self::$sink(ref sink) => sink.check_egress(guard),
+                    )*
+                }
+            }
+
+            /// The sink's `type`, for logs, metrics and records.
+            #[must_use]
+            pub fn kind(&self) -> &'static str {
+                match *self {
+                    $(
+                        #[cfg(feature = $feature)]
+                        Self::$sink(_) => $kind,
+                    )*
+                }
+            }
+
+            /// Makes one attempt. It ends within the destination's time limit, whatever the receiver does.
+            ///
+            /// # Cancel safety
+            /// A send that is dropped may have been received; nothing else is lost.
+            pub async fn send(&self, clients: &Clients, outgoing: Outgoing<'_>) -> Report {
+                match *self {
+                    $(
+                        #[cfg(feature = $feature)]
+                        Self::$sink(ref sink) => sink.send(&clients.$module, outgoing).await,
+                    )*
+                }
+            }
+        }
+
+        /// The JSON Schema of the object `sink`: one of all types that are built. It refers to nothing outside itself.
+        #[must_use]
+        pub fn schema() -> Schema {
+            let types: Vec<Schema> = vec![
+                $(
+                    #[cfg(feature = $feature)]
+                    $module::schema(),
+                )*
+            ];
+            json_schema!({ "oneOf": types })
+        }
+    };
+}
+
+registry! {
+    "sink-webhook" "webhook" webhook::Webhook;
+}
+
+/// What is documented and not built yet.
+const PLANNED: &[&str] = &[
+    "sqs",
+    "eventbridge",
+    "pubsub",
+    "kafka",
+    "rabbitmq",
+    "hookdeck",
 ];
 
 /// The kinds of sinks that this build has.
@@ -44,14 +166,6 @@ pub fn kinds() -> impl Iterator<Item = &'static str> {
         .iter()
         .filter(|(_, built)| *built)
         .map(|(kind, _)| *kind)
-}
-
-/// The sink of one destination, ready to send.
-#[derive(Debug)]
-pub enum Sink {
-    /// HTTP, signed as Standard Webhooks are.
-    #[cfg(feature = "sink-webhook")]
-    Webhook(Box<webhook::Webhook>),
 }
 
 /// One attempt that is to be made.
@@ -69,13 +183,6 @@ pub struct Outgoing<'a> {
     pub now_ms: i64,
 }
 
-/// The clients that all destinations share.
-#[derive(Debug)]
-pub struct Clients {
-    #[cfg(feature = "sink-webhook")]
-    webhook: webhook::Client,
-}
-
 /// Clients that cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientsError {
@@ -85,19 +192,6 @@ pub enum ClientsError {
          environment variable SSL_CERT_FILE)"
     )]
     Http(#[source] reqwest::Error),
-}
-
-impl Clients {
-    /// Makes them; takes some milliseconds.
-    ///
-    /// # Errors
-    /// If the system lacks what TLS needs.
-    pub fn new(settings: &Settings, guard: Arc<Guard>) -> Result<Self, ClientsError> {
-        Ok(Self {
-            #[cfg(feature = "sink-webhook")]
-            webhook: webhook::Client::new(settings, guard)?,
-        })
-    }
 }
 
 impl Sink {
@@ -115,72 +209,26 @@ impl Sink {
             }
             None => return Err(vec![Fault::new("/sink", "must be an object")]),
         };
-        match kind {
-            #[cfg(feature = "sink-webhook")]
-            "webhook" => webhook::Webhook::parse(sink, settings)
-                .map(|webhook| Self::Webhook(Box::new(webhook))),
-            _ => Err(vec![Fault::new("/sink/type", not_built(kind))]),
-        }
-    }
-
-    /// Judges its addresses by the operator's settings, for people who write documents. Every send is judged again; a
-    /// document stays valid when the operator's settings change, so that its events are refused one by one and not lost.
-    ///
-    /// # Errors
-    /// What may not be sent to.
-    pub fn check_egress(&self, guard: &Guard) -> Result<(), Fault> {
-        match *self {
-            #[cfg(feature = "sink-webhook")]
-            Self::Webhook(ref webhook) => webhook.check_egress(guard),
-        }
-    }
-
-    /// The sink's `type`, for logs, metrics and records.
-    #[must_use]
-    pub fn kind(&self) -> &'static str {
-        match *self {
-            #[cfg(feature = "sink-webhook")]
-            Self::Webhook(_) => "webhook",
-        }
-    }
-
-    /// Makes one attempt. It ends within the destination's time limit, whatever the receiver does.
-    ///
-    /// # Cancel safety
-    /// A send that is dropped may have been received; nothing else is lost.
-    pub async fn send(&self, clients: &Clients, outgoing: Outgoing<'_>) -> Report {
-        match *self {
-            #[cfg(feature = "sink-webhook")]
-            Self::Webhook(ref webhook) => webhook.send(&clients.webhook, outgoing).await,
-        }
+        Self::parse_kind(kind, sink, settings)
+            .unwrap_or_else(|| Err(vec![Fault::new("/sink/type", not_built(kind))]))
     }
 }
 
 fn known() -> String {
-    let names = TYPES.iter().filter(|(_, built)| *built);
-    names
-        .map(|(name, _)| format!("`{name}`"))
+    kinds()
+        .map(|name| format!("`{name}`"))
         .collect::<Vec<_>>()
         .join(", ")
 }
 
 fn not_built(kind: &str) -> String {
-    if TYPES.iter().any(|(name, _)| *name == kind) {
+    let left_out = TYPES.iter().any(|(name, _)| *name == kind);
+    if left_out || PLANNED.contains(&kind) {
         format!("\"type\": \"{kind}\" is not supported yet")
     } else {
         let shown: String = kind.chars().take(80).collect();
         format!("`{shown}` is no type of sink; write one of {}", known())
     }
-}
-
-/// The JSON Schema of the object `sink`: one of all types that are built. It refers to nothing outside itself.
-#[must_use]
-pub fn schema() -> Schema {
-    let types: Vec<Schema> = vec![
-        #[cfg(feature = "sink-webhook")]
-        webhook::schema(),
-    ];
-    json_schema!({ "oneOf": types })
 }
 
 #[cfg(test)]

@@ -80,7 +80,7 @@ impl Sender {
 
     fn with_guard(sink: Value, settings: &Settings, guard: Guard) -> Self {
         let sink = parse(sink, settings);
-        let clients = Clients::new(settings, Arc::new(guard)).expect("clients");
+        let clients = Clients::new(settings, &Arc::new(guard)).expect("clients");
         Self { sink, clients }
     }
 

@@ -232,7 +232,7 @@ async fn the_guard_is_asked_at_every_send() {
         let guarded = Arc::new(guarded);
         let sender = Sender {
             sink: parse(json!({"url": url}), &open),
-            clients: Clients::new(&strict, Arc::clone(&guarded)).expect("clients"),
+            clients: Clients::new(&strict, &guarded).expect("clients"),
         };
         let report = sender.send().await;
         assert_eq!((report.outcome, report.status), (Outcome::Refused, None));
