@@ -5,6 +5,7 @@
 pub mod attempt;
 pub mod backoff;
 pub mod commit_metadata;
+pub mod content;
 pub mod delivery;
 pub mod destination;
 pub mod disposition;

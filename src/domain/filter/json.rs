@@ -6,11 +6,13 @@
 //! Invariant: nothing is rounded, merged or reordered: a number keeps its literal beside its `f64`, an object keeps a
 //! member that is given twice. Neither reading nor walking recurses deeper than [`MAX_DEPTH`].
 
+mod object;
 mod parser;
 
 use std::borrow::Cow;
 use std::fmt;
 
+pub use object::Object;
 pub(super) use parser::Guide;
 use parser::{Everything, Parser};
 
