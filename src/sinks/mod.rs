@@ -11,6 +11,7 @@
 )]
 
 mod fields;
+mod http;
 pub mod prepared;
 
 use std::sync::Arc;

@@ -1,13 +1,12 @@
 //! Webhooks: an event as one HTTP POST, signed as Standard Webhooks are.
 //!
 //! `config` reads the document once into what every request shares; `request` makes the headers of one attempt from it;
-//! `send` does the talking; `failure` and `outcome` say what came of it.
+//! `send` does the talking; `outcome` says what an answer means.
 //!
 //! Invariant: the status line decides. What follows it is kept for people and changes no outcome.
 //! Invariant: nothing of the receiver's answer is followed, trusted or read without a bound.
 
 mod config;
-mod failure;
 mod outcome;
 mod request;
 mod retry_after;

@@ -12,13 +12,13 @@ use reqwest::header::{HeaderMap, RETRY_AFTER, SET_COOKIE};
 use reqwest::{Method, Request, Response, StatusCode};
 use tokio::time::{Instant, timeout_at};
 
-use super::failure::Failure;
 use super::{Webhook, outcome, request, retry_after};
 use crate::config::settings::Settings;
 use crate::domain::attempt::Report;
 use crate::domain::delivery::DeadLetterReason;
 use crate::domain::outcome::Outcome;
 use crate::egress::{self, Guard};
+use crate::sinks::http::{self, Failure};
 use crate::sinks::{ClientsError, Outgoing};
 
 /// Names and values of an answer's head that are kept, in bytes: attempt records have little room.
@@ -90,8 +90,7 @@ impl Webhook {
                 if let Failure::Egress(refusal) = &failure {
                     client.guard.count(*refusal);
                 }
-                let outcome = outcome::of_failure(&failure);
-                Report::without_answer(outcome, failure.to_string(), started.elapsed())
+                Report::without_answer(failure.outcome(), failure.to_string(), started.elapsed())
             }
         }
     }
@@ -105,31 +104,19 @@ impl Webhook {
         started: Instant,
     ) -> Result<Response, Failure> {
         client.guard.check(&self.url).map_err(Failure::Egress)?;
-        let limit = self.limits.first_byte;
-        let mut again = true;
-        loop {
+        let limits = http::Limits {
+            connect: self.limits.connect,
+            first_byte: self.limits.first_byte,
+        };
+        let request = || {
             let headers = request::headers(self, outgoing);
             let headers = headers.map_err(|unsendable| Failure::Configuration(unsendable.0))?;
             let mut request = Request::new(Method::POST, self.url.clone());
             *request.headers_mut() = headers;
             *request.body_mut() = Some(body.clone().into());
-            let exchange = egress::dialling(self.port, client.http.execute(request));
-            let (result, opened) = timeout_at(started + limit, exchange)
-                .await
-                .map_err(|_elapsed| Failure::FirstByteTimeout(limit))?;
-            let failure = match result {
-                Ok(response) => return Ok(response),
-                Err(error) => Failure::of(&error, &self.limits),
-            };
-            // A receiver may close an idle connection just when a request goes out on it. hyper sends again only what
-            // it has not begun to write; after that it cannot tell this from a receiver that read the request, and
-            // neither can we: at least once, and receivers know the id.
-            if again && !opened && matches!(failure, Failure::Broken(_)) {
-                again = false;
-                continue;
-            }
-            return Err(failure);
-        }
+            Ok(request)
+        };
+        http::exchange(&client.http, self.port, limits, started, request).await
     }
 
     /// Reports on an answer whose head has come.
