@@ -10,6 +10,8 @@
     allow(unused, reason = "no sink is built that uses it")
 )]
 
+mod attributes;
+mod cloudevents;
 mod fields;
 mod http;
 pub mod prepared;

@@ -22,6 +22,7 @@ use reqwest::header::HeaderMap;
 use crate::config::settings::Settings;
 use crate::domain::signature::SigningKey;
 use crate::domain::units::ByteSize;
+use crate::sinks::cloudevents::Mode;
 
 pub use schema::schema;
 pub use send::Client;
@@ -34,6 +35,7 @@ pub struct Webhook {
     headers: HeaderMap,
     /// Empty: requests are not signed.
     keys: Vec<Key>,
+    cloudevents: Mode,
     limits: Limits,
 }
 
@@ -77,6 +79,7 @@ impl fmt::Debug for Webhook {
             .field("port", &self.port)
             .field("headers", &self.headers.keys().collect::<Vec<_>>())
             .field("keys", &self.keys.len())
+            .field("cloudevents", &self.cloudevents)
             .field("limits", &self.limits)
             .finish()
     }

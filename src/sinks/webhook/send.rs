@@ -7,7 +7,6 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use reqwest::header::{HeaderMap, RETRY_AFTER, SET_COOKIE};
 use reqwest::{Method, Request, Response, StatusCode};
 use tokio::time::{Instant, timeout_at};
@@ -18,6 +17,7 @@ use crate::domain::attempt::Report;
 use crate::domain::delivery::DeadLetterReason;
 use crate::domain::outcome::Outcome;
 use crate::egress::{self, Guard};
+use crate::sinks::cloudevents::{self, Rendered};
 use crate::sinks::http::{self, Failure};
 use crate::sinks::{ClientsError, Outgoing};
 
@@ -72,7 +72,11 @@ impl Webhook {
     /// Makes one attempt.
     pub(in crate::sinks) async fn send(&self, client: &Client, outgoing: Outgoing<'_>) -> Report {
         let started = Instant::now();
-        let body = outgoing.event.body.clone().unwrap_or_default();
+        let rendered = match cloudevents::render(self.cloudevents, outgoing.event) {
+            Ok(rendered) => rendered,
+            Err(malformed) => return malformed.report(started.elapsed()),
+        };
+        let body = rendered.body.as_deref().unwrap_or_default();
         if body.len() > self.limits.body.0 {
             let error = format!(
                 "the body has {} bytes, webhooks take {} (setting webhook.body_max)",
@@ -84,7 +88,7 @@ impl Webhook {
                 ..Report::without_answer(Outcome::Rejected, error, started.elapsed())
             };
         }
-        match self.exchange(client, &outgoing, body, started).await {
+        match self.exchange(client, &outgoing, &rendered, started).await {
             Ok(response) => self.answer(response, &outgoing, started).await,
             Err(failure) => {
                 if let Failure::Egress(refusal) = &failure {
@@ -100,7 +104,7 @@ impl Webhook {
         &self,
         client: &Client,
         outgoing: &Outgoing<'_>,
-        body: Bytes,
+        rendered: &Rendered<'_>,
         started: Instant,
     ) -> Result<Response, Failure> {
         client.guard.check(&self.url).map_err(Failure::Egress)?;
@@ -109,11 +113,11 @@ impl Webhook {
             first_byte: self.limits.first_byte,
         };
         let request = || {
-            let headers = request::headers(self, outgoing);
+            let headers = request::headers(self, outgoing, rendered);
             let headers = headers.map_err(|unsendable| Failure::Configuration(unsendable.0))?;
             let mut request = Request::new(Method::POST, self.url.clone());
             *request.headers_mut() = headers;
-            *request.body_mut() = Some(body.clone().into());
+            *request.body_mut() = Some(rendered.body.clone().unwrap_or_default().into());
             Ok(request)
         };
         http::exchange(&client.http, self.port, limits, started, request).await
