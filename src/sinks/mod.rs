@@ -10,7 +10,10 @@
     allow(unused, reason = "no sink is built that uses it")
 )]
 
+mod attributes;
+mod cloudevents;
 mod fields;
+mod http;
 pub mod prepared;
 
 use std::sync::Arc;

@@ -19,6 +19,7 @@ use crate::domain::secret::Secret;
 use crate::domain::signature::SigningKey;
 use crate::domain::units::Span;
 use crate::egress::{self, Guard, Refusal};
+use crate::sinks::cloudevents;
 use crate::sinks::fields::{Faults, Fields};
 
 /// Signing secrets of one destination at most: each adds 50 to 100 bytes to every request.
@@ -39,7 +40,7 @@ const TIMEOUT_MIN: Duration = Duration::from_millis(100);
 const AGENT: HeaderValue =
     HeaderValue::from_static(concat!("posthaste/", env!("CARGO_PKG_VERSION")));
 
-/// Headers that belong to the connection or the message's framing, beside `proxy-*` and `webhook-*`.
+/// Headers that belong to the connection or the message's framing, beside `proxy-*`, `webhook-*` and `posthaste-*`.
 const RESERVED: [&str; 9] = [
     "connection",
     "content-length",
@@ -85,6 +86,7 @@ fn read(mut fields: Fields<'_>, faults: &Faults, settings: &Settings) -> Option<
     headers.entry(USER_AGENT).or_insert(AGENT);
     refuse_tls(&mut fields);
     let timeout = timeout(&mut fields, settings);
+    let cloudevents = cloudevents::mode(&mut fields);
     fields.close();
     let url = url?;
     Some(Webhook {
@@ -92,6 +94,7 @@ fn read(mut fields: Fields<'_>, faults: &Faults, settings: &Settings) -> Option<
         url,
         headers,
         keys,
+        cloudevents,
         limits: Limits::new(settings, timeout),
     })
 }
@@ -215,7 +218,8 @@ fn header_name(name: &str) -> Result<HeaderName, String> {
     let name = HeaderName::from_bytes(name.as_bytes())
         .map_err(|_not_a_token| "is not a name of a header".to_owned())?;
     let text = name.as_str();
-    if RESERVED.contains(&text) || text.starts_with("proxy-") || text.starts_with("webhook-") {
+    let ours = ["proxy-", "webhook-", "posthaste-"];
+    if RESERVED.contains(&text) || ours.iter().any(|prefix| text.starts_with(prefix)) {
         return Err(format!(
             "`{text}` is set by the service and cannot be chosen"
         ));

@@ -1,13 +1,12 @@
 //! Webhooks: an event as one HTTP POST, signed as Standard Webhooks are.
 //!
 //! `config` reads the document once into what every request shares; `request` makes the headers of one attempt from it;
-//! `send` does the talking; `failure` and `outcome` say what came of it.
+//! `send` does the talking; `outcome` says what an answer means.
 //!
 //! Invariant: the status line decides. What follows it is kept for people and changes no outcome.
 //! Invariant: nothing of the receiver's answer is followed, trusted or read without a bound.
 
 mod config;
-mod failure;
 mod outcome;
 mod request;
 mod retry_after;
@@ -23,6 +22,7 @@ use reqwest::header::HeaderMap;
 use crate::config::settings::Settings;
 use crate::domain::signature::SigningKey;
 use crate::domain::units::ByteSize;
+use crate::sinks::cloudevents::Mode;
 
 pub use schema::schema;
 pub use send::Client;
@@ -35,6 +35,7 @@ pub struct Webhook {
     headers: HeaderMap,
     /// Empty: requests are not signed.
     keys: Vec<Key>,
+    cloudevents: Mode,
     limits: Limits,
 }
 
@@ -78,6 +79,7 @@ impl fmt::Debug for Webhook {
             .field("port", &self.port)
             .field("headers", &self.headers.keys().collect::<Vec<_>>())
             .field("keys", &self.keys.len())
+            .field("cloudevents", &self.cloudevents)
             .field("limits", &self.limits)
             .finish()
     }

@@ -4,6 +4,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::config::{HEADERS_MAX, SECRETS_MAX, VALUE_MAX};
 use crate::domain::units::Span;
+use crate::sinks::cloudevents::mode_schema;
 
 /// The JSON Schema of the object `sink` of a webhook.
 #[must_use]
@@ -52,7 +53,7 @@ pub fn schema() -> Schema {
                 "oneOf": [{"required": ["secret"]}, {"required": ["secrets"]}]
             },
             "headers": {
-                "description": "Headers of every request. Those of the connection, `proxy-*` and `webhook-*` cannot be set.",
+                "description": "Headers of every request. Those of the connection, `proxy-*`, `webhook-*` and `posthaste-*` cannot be set.",
                 "type": ["object", "null"],
                 "maxProperties": HEADERS_MAX,
                 "additionalProperties": {"type": "string", "maxLength": VALUE_MAX},
@@ -69,7 +70,8 @@ pub fn schema() -> Schema {
                 "description": "How long an attempt takes at most, its answer included; bounded by the setting webhook.timeout_max.",
                 "anyOf": [span, {"type": "null"}],
                 "default": "20s"
-            }
+            },
+            "cloudevents": mode_schema()
         }
     })
 }

@@ -7,18 +7,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use reqwest::header::{HeaderMap, RETRY_AFTER, SET_COOKIE};
 use reqwest::{Method, Request, Response, StatusCode};
 use tokio::time::{Instant, timeout_at};
 
-use super::failure::Failure;
 use super::{Webhook, outcome, request, retry_after};
 use crate::config::settings::Settings;
 use crate::domain::attempt::Report;
 use crate::domain::delivery::DeadLetterReason;
 use crate::domain::outcome::Outcome;
 use crate::egress::{self, Guard};
+use crate::sinks::cloudevents::{self, Rendered};
+use crate::sinks::http::{self, Failure};
 use crate::sinks::{ClientsError, Outgoing};
 
 /// Names and values of an answer's head that are kept, in bytes: attempt records have little room.
@@ -72,7 +72,11 @@ impl Webhook {
     /// Makes one attempt.
     pub(in crate::sinks) async fn send(&self, client: &Client, outgoing: Outgoing<'_>) -> Report {
         let started = Instant::now();
-        let body = outgoing.event.body.clone().unwrap_or_default();
+        let rendered = match cloudevents::render(self.cloudevents, outgoing.event) {
+            Ok(rendered) => rendered,
+            Err(malformed) => return malformed.report(started.elapsed()),
+        };
+        let body = rendered.body.as_deref().unwrap_or_default();
         if body.len() > self.limits.body.0 {
             let error = format!(
                 "the body has {} bytes, webhooks take {} (setting webhook.body_max)",
@@ -84,14 +88,13 @@ impl Webhook {
                 ..Report::without_answer(Outcome::Rejected, error, started.elapsed())
             };
         }
-        match self.exchange(client, &outgoing, body, started).await {
+        match self.exchange(client, &outgoing, &rendered, started).await {
             Ok(response) => self.answer(response, &outgoing, started).await,
             Err(failure) => {
                 if let Failure::Egress(refusal) = &failure {
                     client.guard.count(*refusal);
                 }
-                let outcome = outcome::of_failure(&failure);
-                Report::without_answer(outcome, failure.to_string(), started.elapsed())
+                Report::without_answer(failure.outcome(), failure.to_string(), started.elapsed())
             }
         }
     }
@@ -101,35 +104,23 @@ impl Webhook {
         &self,
         client: &Client,
         outgoing: &Outgoing<'_>,
-        body: Bytes,
+        rendered: &Rendered<'_>,
         started: Instant,
     ) -> Result<Response, Failure> {
         client.guard.check(&self.url).map_err(Failure::Egress)?;
-        let limit = self.limits.first_byte;
-        let mut again = true;
-        loop {
-            let headers = request::headers(self, outgoing);
+        let limits = http::Limits {
+            connect: self.limits.connect,
+            first_byte: self.limits.first_byte,
+        };
+        let request = || {
+            let headers = request::headers(self, outgoing, rendered);
             let headers = headers.map_err(|unsendable| Failure::Configuration(unsendable.0))?;
             let mut request = Request::new(Method::POST, self.url.clone());
             *request.headers_mut() = headers;
-            *request.body_mut() = Some(body.clone().into());
-            let exchange = egress::dialling(self.port, client.http.execute(request));
-            let (result, opened) = timeout_at(started + limit, exchange)
-                .await
-                .map_err(|_elapsed| Failure::FirstByteTimeout(limit))?;
-            let failure = match result {
-                Ok(response) => return Ok(response),
-                Err(error) => Failure::of(&error, &self.limits),
-            };
-            // A receiver may close an idle connection just when a request goes out on it. hyper sends again only what
-            // it has not begun to write; after that it cannot tell this from a receiver that read the request, and
-            // neither can we: at least once, and receivers know the id.
-            if again && !opened && matches!(failure, Failure::Broken(_)) {
-                again = false;
-                continue;
-            }
-            return Err(failure);
-        }
+            *request.body_mut() = Some(rendered.body.clone().unwrap_or_default().into());
+            Ok(request)
+        };
+        http::exchange(&client.http, self.port, limits, started, request).await
     }
 
     /// Reports on an answer whose head has come.
