@@ -5,15 +5,24 @@
 //! Invariant: an exchange ends within its time limit, whatever the receiver does.
 
 mod failure;
+mod headers;
+mod outcome;
+mod post;
+mod retry_after;
 
 use std::time::Duration;
 
-use reqwest::{Client, Request, Response};
+use reqwest::{Request, Response};
 use tokio::time::{Instant, timeout_at};
 
 use crate::egress;
 
 pub(super) use failure::Failure;
+pub(super) use headers::{
+    AGENT, VALUE_MAX, custom_headers, header_name, header_value, headers_schema,
+};
+pub use post::Client;
+pub(super) use post::Target;
 
 /// Time limits of an exchange.
 #[derive(Debug, Clone, Copy)]
@@ -26,7 +35,7 @@ pub(super) struct Limits {
 
 /// Sends what `request` makes to `port` and waits for the head of the answer; `started` is when the attempt began.
 pub(super) async fn exchange(
-    client: &Client,
+    client: &reqwest::Client,
     port: u16,
     limits: Limits,
     started: Instant,
