@@ -3,11 +3,13 @@
 //
 // Over HTTP at -control:
 //
-//	POST /faults     [{"method": "/google.pubsub.v1.Publisher/Publish", "code": "UNAVAILABLE", "times": 1}, …] replaces
-//	                 all faults; with "id" only requests with a message of that attribute `event-id` meet it, with "delay_ms"
-//	                 it waits first, and without "code" goes on after that
-//	GET  /publishes  all requests to publish since the start, oldest first: topic, the messages' attributes `event-id` in
-//	                 order, ordering keys, and the status code
+//	POST /faults     [{"method": "/google.pubsub.v1.Publisher/Publish", "code": "UNAVAILABLE", "times": 1}, …] adds
+//	                 faults; one with "topic" (projects/…) is met by requests to publish there only, one with "id" by
+//	                 those that hold a message with that attribute `event-id`; one with "delay_ms" waits first, and
+//	                 without "code" goes on after that
+//	DELETE /faults   ends them all
+//	GET /publishes   all requests to publish since the start, oldest first: topic, the messages' attributes `event-id`
+//	                 in order, ordering keys, and the status code
 package main
 
 import (
@@ -51,6 +53,7 @@ type fault struct {
 	Method  string      `json:"method"`
 	Code    *codes.Code `json:"code"`
 	Times   int         `json:"times"`
+	Topic   string      `json:"topic"`
 	ID      string      `json:"id"`
 	DelayMS int         `json:"delay_ms"`
 }
@@ -76,7 +79,7 @@ func (s *server) hit(method string, req any) (fault, bool) {
 	defer s.mu.Unlock()
 	for k := range s.faults {
 		f := &s.faults[k]
-		if f.Method == method && f.Times > 0 && (f.ID == "" || carries(req, f.ID)) {
+		if f.Method == method && f.Times > 0 && f.meets(req) {
 			f.Times--
 			return *f, true
 		}
@@ -84,13 +87,16 @@ func (s *server) hit(method string, req any) (fault, bool) {
 	return fault{}, false
 }
 
-func carries(req any, id string) bool {
+func (f *fault) meets(req any) bool {
+	if f.Topic == "" && f.ID == "" {
+		return true
+	}
 	p, ok := req.(*pubsubpb.PublishRequest)
-	if !ok {
+	if !ok || (f.Topic != "" && p.Topic != f.Topic) {
 		return false
 	}
 	for _, m := range p.Messages {
-		if m.Attributes["event-id"] == id {
+		if f.ID == "" || m.Attributes["event-id"] == f.ID {
 			return true
 		}
 	}
@@ -201,10 +207,13 @@ func (s *server) control(w http.ResponseWriter, r *http.Request) {
 	defer s.mu.Unlock()
 	switch r.Method + " " + r.URL.Path {
 	case "POST /faults":
-		s.faults = nil
-		if err := json.NewDecoder(r.Body).Decode(&s.faults); err != nil {
+		var more []fault
+		if err := json.NewDecoder(r.Body).Decode(&more); err != nil {
 			http.Error(w, err.Error(), http.StatusBadRequest)
 		}
+		s.faults = append(s.faults, more...)
+	case "DELETE /faults":
+		s.faults = nil
 	case "GET /publishes":
 		if err := json.NewEncoder(w).Encode(s.publishes); err != nil {
 			log.Print(err)
