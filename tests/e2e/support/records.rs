@@ -179,7 +179,7 @@ impl Kafka {
                     .set("linger.ms", "0")
                     .set("message.timeout.ms", "30000")
                     // More than any topic of the tests takes.
-                    .set("message.max.bytes", "8388608")
+                    .set("message.max.bytes", "16777216")
                     .create()
                     .expect("a producer")
             })

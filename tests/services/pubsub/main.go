@@ -8,6 +8,7 @@
 //	                 those that hold a message with that attribute `event-id`; one with "delay_ms" waits first, and
 //	                 without "code" goes on after that
 //	DELETE /faults   ends them all
+//	POST /topics     {"topic": "projects/…", "subscription": "projects/…"} makes both; the subscription is ordered
 //	GET /publishes   all requests to publish since the start, oldest first: topic, the messages' attributes `event-id`
 //	                 in order, ordering keys, and the status code
 package main
@@ -68,6 +69,7 @@ type publish struct {
 type server struct {
 	// Whose tokens are accepted; nil: nobody is asked for one.
 	key       *rsa.PublicKey
+	fake      *pstest.Server
 	mu        sync.Mutex
 	faults    []fault
 	publishes []publish
@@ -212,6 +214,10 @@ func (s *server) control(w http.ResponseWriter, r *http.Request) {
 			http.Error(w, err.Error(), http.StatusBadRequest)
 		}
 		s.faults = append(s.faults, more...)
+	case "POST /topics":
+		if err := s.makeTopic(r); err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+		}
 	case "DELETE /faults":
 		s.faults = nil
 	case "GET /publishes":
@@ -221,6 +227,24 @@ func (s *server) control(w http.ResponseWriter, r *http.Request) {
 	default:
 		http.NotFound(w, r)
 	}
+}
+
+func (s *server) makeTopic(r *http.Request) error {
+	var wanted struct{ Topic, Subscription string }
+	if err := json.NewDecoder(r.Body).Decode(&wanted); err != nil {
+		return err
+	}
+	topic := &pubsubpb.Topic{Name: wanted.Topic}
+	if _, err := s.fake.GServer.CreateTopic(r.Context(), topic); err != nil {
+		return err
+	}
+	_, err := s.fake.GServer.CreateSubscription(r.Context(), &pubsubpb.Subscription{
+		Name:                  wanted.Subscription,
+		Topic:                 wanted.Topic,
+		AckDeadlineSeconds:    600,
+		EnableMessageOrdering: true,
+	})
+	return err
 }
 
 func publicKey(file string) *rsa.PublicKey {
@@ -245,11 +269,11 @@ func main() {
 	key := flag.String("public-key", "", "PEM file: publishing needs a token signed with its private key")
 	facts := flag.String("facts", "", "file that is written once both are served")
 	flag.Parse()
-	s := &server{publishes: []publish{}}
+	fake := pstest.NewServer() // Only its state is used; its own listener stays on loopback.
+	s := &server{fake: fake, publishes: []publish{}}
 	if *key != "" {
 		s.key = publicKey(*key)
 	}
-	fake := pstest.NewServer() // Only its state is used; its own listener stays on loopback.
 	g := grpc.NewServer(grpc.MaxRecvMsgSize(requestMax), grpc.UnaryInterceptor(s.intercept))
 	pubsubpb.RegisterPublisherServer(g, &fake.GServer)
 	pubsubpb.RegisterSubscriberServer(g, &fake.GServer)
