@@ -15,6 +15,7 @@ use google_cloud_pubsub::client::Subscriber;
 use google_cloud_pubsub::model::Message;
 use serde_json::{Value, json};
 
+use super::scene::with;
 use super::{guard, run_folder, services, unique};
 
 /// The project of all topics.
@@ -59,13 +60,16 @@ fn pem(what: &str, der: &[u8]) -> String {
     )
 }
 
-/// Of the account that may publish, and of one that may not.
-static KEYS: LazyLock<[Keys; 2]> = LazyLock::new(|| [Keys::new(), Keys::new()]);
+/// Of the account that may publish.
+static KEYS: LazyLock<Keys> = LazyLock::new(Keys::new);
+
+/// Of one that may not.
+static WRONG_KEYS: LazyLock<Keys> = LazyLock::new(Keys::new);
 
 /// The file with the public key of the account that may publish.
 static PUBLIC: LazyLock<PathBuf> = LazyLock::new(|| {
     let file = run_folder().join(unique("pubsub-public.pem"));
-    std::fs::write(&file, &KEYS[0].public).expect("the key can be written");
+    std::fs::write(&file, &KEYS.public).expect("the key can be written");
     file
 });
 
@@ -131,13 +135,13 @@ impl PubSub {
     pub(crate) fn sink(topic: &str, at: SocketAddr) -> Value {
         json!({
             "type": "pubsub", "project": PROJECT, "topic": topic,
-            "endpoint": format!("http://{at}"), "auth": KEYS[0].auth(), "timeout": "2s"
+            "endpoint": format!("http://{at}"), "auth": KEYS.auth(), "timeout": "2s"
         })
     }
 
     /// The `auth` of an account that may not publish.
     pub(crate) fn wrong_auth() -> Value {
-        KEYS[1].auth()
+        WRONG_KEYS.auth()
     }
 
     /// The full name of a topic or subscription.
@@ -170,8 +174,8 @@ impl PubSub {
 
     /// Adds a fault of publishing; see `tests/services/pubsub/main.go`.
     pub(crate) async fn fail(&self, fault: &Value) {
-        let mut fault = fault.clone();
-        fault["method"] = "/google.pubsub.v1.Publisher/Publish".into();
+        let method = json!({"method": "/google.pubsub.v1.Publisher/Publish"});
+        let fault = with(fault, &method);
         self.post("/faults", &json!([fault])).await;
     }
 
