@@ -181,6 +181,12 @@ async fn from_one_instance_to_four_and_back_nothing_is_lost_and_nothing_repeats(
     for seed in seeds() {
         let mut seed = Seed::new(seed);
         let mut load = load(Kafka::shared(), "storm").await;
+        // Whoever gives partitions up waits for this one, and the others wait for who gives up.
+        let slow = Proxy::start(0, load.receiver.address()).await;
+        slow.set(Network::Slow(Duration::from_millis(1200)));
+        let url = format!("http://{}/slow", slow.address);
+        let many = json!({"delivery": {"concurrency": 100}});
+        load.scene.put("slow", &with(&webhook(&url), &many)).await;
         let publisher = load.publish_steadily();
         let mut settings = seed.settings(&load.scene);
         // No fault: a session ends only where somebody dies.
@@ -203,8 +209,14 @@ async fn from_one_instance_to_four_and_back_nothing_is_lost_and_nothing_repeats(
             }
         }
         load.account_for(publisher).await;
+        slow.set(Network::Open);
         ends_well(&mut load, &Repeats::default()).await;
         load.each_ended_once().await;
+        let missing = load.receiver.missing_of("/slow", load.ids()).await;
+        assert!(missing.is_empty(), "slow did not get {missing:?}");
+        Account::of(&load.scene, &load.receiver, "/slow", "slow")
+            .await
+            .each_ended_once(load.ids());
         seed.tell("storm", &load, 6 * rounds).await;
     }
 }
