@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -20,6 +21,10 @@ use crate::telemetry::metrics::LedgerMetrics;
 #[derive(Debug)]
 pub struct Assigned {
     cluster_id: String,
+    /// By topic: what guards its commit metadata, where more than the cluster is known.
+    identities: Mutex<HashMap<Arc<str>, Arc<str>>>,
+    /// Grows when an identity changes.
+    changes: AtomicU64,
     partitions: Mutex<HashMap<TopicPartition, Arc<Partition>>>,
 }
 
@@ -30,6 +35,8 @@ pub struct Committed {
     pub position: i64,
     /// Offsets beyond it that are finished.
     pub finished: Vec<RangeInclusive<i64>>,
+    /// It was committed for another topic, which had the same name.
+    pub of_another_topic: bool,
 }
 
 impl Assigned {
@@ -38,8 +45,48 @@ impl Assigned {
     pub fn new(cluster_id: String) -> Self {
         Self {
             cluster_id,
+            identities: Mutex::default(),
+            changes: AtomicU64::new(0),
             partitions: Mutex::default(),
         }
+    }
+
+    /// What guards the commit metadata of a topic's partitions: the cluster, and the topic's id where it was noted.
+    #[must_use]
+    pub fn identity(&self, topic: &Arc<str>) -> Arc<str> {
+        let identities = self
+            .identities
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        identities
+            .get(topic)
+            .map_or_else(|| Arc::from(&*self.cluster_id), Arc::clone)
+    }
+
+    /// Notes the ids that topics have now; tells those that had another one before: they were made again.
+    pub fn note_ids(&self, ids: &HashMap<Arc<str>, Arc<str>>) -> Vec<Arc<str>> {
+        let mut identities = self
+            .identities
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let mut changed = Vec::new();
+        for (topic, id) in ids {
+            let identity = Arc::from(commit_metadata::identity(&self.cluster_id, Some(id)));
+            let before = identities.insert(Arc::clone(topic), Arc::clone(&identity));
+            if before.is_some_and(|before| before != identity) {
+                changed.push(Arc::clone(topic));
+            }
+        }
+        if !changed.is_empty() {
+            self.changes.fetch_add(1, Ordering::Release);
+        }
+        changed
+    }
+
+    /// A number that grows when a topic was made again.
+    #[must_use]
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<TopicPartition, Arc<Partition>>> {
@@ -54,6 +101,18 @@ impl Assigned {
             (Arc::clone(partition.topic()), partition.number()),
             partition,
         );
+    }
+
+    /// Puts a partition in the place of one that is assigned. False where that one is not any more.
+    #[must_use]
+    pub fn replace(&self, before: &Arc<Partition>, after: Arc<Partition>) -> bool {
+        let mut assigned = self.lock();
+        let key = (Arc::clone(before.topic()), before.number());
+        match assigned.get_mut(&key) {
+            Some(held) if Arc::ptr_eq(held, before) => *held = after,
+            _ => return false,
+        }
+        true
     }
 
     /// Takes partitions away.
@@ -98,15 +157,13 @@ impl Assigned {
                     return Ok(None);
                 };
                 element.error()?;
+                let identity = self.identity(topic);
+                let metadata = element.metadata();
                 Ok(match element.offset() {
                     Offset::Offset(position) => Some(Committed {
                         position,
-                        finished: commit_metadata::decode(
-                            element.metadata(),
-                            &self.cluster_id,
-                            topic,
-                            position,
-                        ),
+                        finished: commit_metadata::decode(metadata, &identity, topic, position),
+                        of_another_topic: commit_metadata::is_of_another_topic(metadata, &identity),
                     }),
                     _ => None,
                 })
@@ -131,7 +188,7 @@ impl Assigned {
             let topic = partition.topic();
             let next = partition.to_commit(even_unchanged, |position, ledger| {
                 commit_metadata::encode(
-                    &self.cluster_id,
+                    partition.identity(),
                     topic,
                     position,
                     ledger.finished_beyond(),

@@ -88,6 +88,8 @@ pub struct Bounds {
 pub struct Partition {
     topic: Arc<str>,
     number: i32,
+    /// Guards its commit metadata.
+    identity: Arc<str>,
     /// Where its reading started, if that was an offset.
     start: Option<i64>,
     ledger: Mutex<OffsetLedger>,
@@ -105,11 +107,13 @@ pub struct Partition {
 }
 
 impl Partition {
-    /// A partition whose ledger starts after what was committed; `start`: at this offset, if that is known.
+    /// A partition whose ledger starts after what was committed; `start`: at this offset, if that is known. `identity`
+    /// guards its commit metadata.
     #[must_use]
     pub fn new(
         topic: Arc<str>,
         number: i32,
+        identity: Arc<str>,
         start: Option<i64>,
         ledger: OffsetLedger,
         bounds: Bounds,
@@ -118,6 +122,7 @@ impl Partition {
         Arc::new(Self {
             topic,
             number,
+            identity,
             start,
             ledger: Mutex::new(ledger),
             bounds,
@@ -143,6 +148,12 @@ impl Partition {
         self.number
     }
 
+    /// What guards its commit metadata: the cluster, and the topic's id where it is known.
+    #[must_use]
+    pub fn identity(&self) -> &Arc<str> {
+        &self.identity
+    }
+
     /// The ledger, for reading and metrics.
     pub fn ledger(&self) -> MutexGuard<'_, OffsetLedger> {
         // A panic while it was held is a bug elsewhere; the ledger itself changes in single steps.
@@ -153,6 +164,12 @@ impl Partition {
     #[must_use]
     pub fn position(&self) -> Option<i64> {
         self.ledger().position().or(self.start)
+    }
+
+    /// The offset that is read next, if that is known.
+    #[must_use]
+    pub fn next_offset(&self) -> Option<i64> {
+        self.ledger().next_offset().or(self.start)
     }
 
     /// Takes an offset that was just read. `None`: it was settled before, nothing is to be done.
@@ -371,6 +388,7 @@ mod tests {
         Partition::new(
             "t".into(),
             0,
+            "c".into(),
             None,
             OffsetLedger::new([]),
             bounds,
@@ -448,7 +466,15 @@ mod tests {
             span: 100,
         };
         let ledger = OffsetLedger::new([8..=9]);
-        let partition = Partition::new("t".into(), 0, Some(7), ledger, bounds, Memory::new(1000));
+        let partition = Partition::new(
+            "t".into(),
+            0,
+            "c".into(),
+            Some(7),
+            ledger,
+            bounds,
+            Memory::new(1000),
+        );
         let finished =
             |_: i64, ledger: &OffsetLedger| format!("{:?}", ledger.finished_beyond().next());
         assert_eq!(partition.position(), Some(7));
