@@ -5,7 +5,6 @@
 
 mod roles;
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -213,11 +212,17 @@ pub async fn serve(
                 clock: clock.clone(),
                 cluster_id: cluster_id.clone(),
             };
-            let existed: HashSet<String> = found.sources.values().flatten().cloned().collect();
+            let existed = found.sources.values().flatten();
+            let existed: Vec<Arc<str>> = existed.map(|topic| Arc::from(&**topic)).collect();
+            let ids = topic_admin.ids(existed.clone()).await;
+            let existed = existed.into_iter().map(|topic| {
+                let id = ids.get(&topic).cloned();
+                (topic, id)
+            });
             let router = Router::new(
                 parts,
                 &consumer_config(&settings, "router"),
-                existed,
+                existed.collect(),
                 draining.clone(),
             )
             .context("the reader of source topics")?;

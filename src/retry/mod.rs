@@ -300,6 +300,7 @@ impl Shared {
             let partition = Partition::new(
                 Arc::clone(topic),
                 *number,
+                self.assigned.identity(topic),
                 position,
                 ledger,
                 bounds,
