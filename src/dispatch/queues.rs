@@ -6,6 +6,9 @@
 //!
 //! Invariant: attempts in flight never exceed the slots; of backlog, never its share; of one destination, never its
 //! concurrency. While a destination has both kinds, each has half of its concurrency.
+//! Invariant: while half of the slots are taken, a destination whose attempts do not end gets no second one: the other
+//! half is for those that give their slots back. So however many attempts hang, at least one of each destination starts
+//! as long as fewer destinations hang than there are slots.
 //! Invariant: every queue is bounded in number, bytes and time; what does not fit is given back to be handed over.
 
 use std::cmp::Reverse;
@@ -67,6 +70,8 @@ pub(crate) struct Queues<W> {
     in_flight: usize,
     backlog_in_flight: usize,
     backlog_turn: bool,
+    /// Destinations that wait until half of the slots are free, each once.
+    parked: VecDeque<DestinationId>,
     next_token: u64,
     queued: usize,
 }
@@ -82,6 +87,7 @@ impl<W> Queues<W> {
             in_flight: 0,
             backlog_in_flight: 0,
             backlog_turn: false,
+            parked: VecDeque::new(),
             next_token: 0,
             queued: 0,
         }
@@ -240,6 +246,14 @@ impl<W> Queues<W> {
         if !entry.may_start(kind) {
             return None;
         }
+        let crowded = self.in_flight >= limits.slots / 2;
+        if crowded && !entry.started.is_empty() && !entry.is_prompt(now, limits.slow_after / 4) {
+            if !entry.parked {
+                entry.parked = true;
+                self.parked.push_back(id.clone());
+            }
+            return None;
+        }
         if let Err(again) = entry.limit.try_take(now) {
             // One timer for each destination, however often it is asked meanwhile.
             if entry.timer.is_none_or(|at| again < at) {
@@ -286,7 +300,10 @@ impl<W> Queues<W> {
         let Some(at) = entry.started.iter().position(|(t, _, _)| *t == token) else {
             return;
         };
-        let (_, _, kind) = entry.started.swap_remove(at);
+        let (_, started, kind) = entry.started.swap_remove(at);
+        if now - started < self.limits.slow_after {
+            entry.prompt = Some(now);
+        }
         self.in_flight -= 1;
         self.backlog_in_flight -= usize::from(kind == Kind::Backlog);
         if let Effect::Throttled { hold_until } = effect {
@@ -297,6 +314,20 @@ impl<W> Queues<W> {
             self.entries.remove(id);
         } else {
             self.ring(id);
+        }
+        self.unpark();
+    }
+
+    /// Lets as many of the destinations that wait for it try again as there are slots free in the first half.
+    fn unpark(&mut self) {
+        for _ in self.in_flight..self.limits.slots / 2 {
+            let Some(id) = self.parked.pop_front() else {
+                return;
+            };
+            if let Some(entry) = self.entries.get_mut(&id) {
+                entry.parked = false;
+            }
+            self.ring(&id);
         }
     }
 

@@ -402,3 +402,67 @@ fn a_ring_names_a_destination_once() {
     }
     assert_eq!(queues.fresh_ring.len(), 1);
 }
+
+/// Offers so many fresh deliveries and starts what may start; returns how many are in flight then.
+fn offer_many(queues: &mut Queues<u32>, name: &str, count: u32, now: Millis) -> Vec<Start<u32>> {
+    let wide = Allowance {
+        concurrency: 8,
+        ..FREE
+    };
+    let mut started = Vec::new();
+    for work in 0..count {
+        // What finds a full queue is handed over, and no matter here.
+        if queues
+            .offer_fresh(&id(name), wide, work, 1, false, now)
+            .is_ok()
+        {
+            started.extend(drain(queues, now));
+        }
+    }
+    started
+}
+
+#[test]
+fn destinations_that_hang_leave_half_of_the_slots_to_those_that_do_not() {
+    let mut queues = Queues::new(limits(20));
+    for name in ["a", "b", "c", "d"] {
+        offer_many(&mut queues, name, 20, 0);
+    }
+    // Ten for who came first, and one for each that has none.
+    assert_eq!(queues.in_flight(), (12, 0));
+    for now in 0..100 {
+        for start in offer_many(&mut queues, "healthy", 1, now) {
+            queues.finish(&start.destination, start.token, Effect::None, now);
+        }
+    }
+    assert_eq!(queues.queued(), 12, "only the hanging ones' wait");
+}
+
+#[test]
+fn who_gives_slots_back_may_use_them_all_and_who_waited_goes_on_when_there_is_room() {
+    let mut queues = Queues::new(limits(20));
+    let hanging = offer_many(&mut queues, "a", 20, 0);
+    let more = offer_many(&mut queues, "b", 20, 0);
+    assert_eq!((hanging.len(), more.len()), (8, 2));
+    // It has ended one: now it is trusted with its whole concurrency.
+    let first = &more[0];
+    queues.finish(&first.destination, first.token, Effect::None, 1);
+    let again = drain(&mut queues, 1);
+    assert_eq!(
+        again.len(),
+        3,
+        "all that its queue held, while more than half are taken"
+    );
+    assert_eq!(queues.in_flight(), (12, 0));
+    // One that was parked goes on by itself once half of the slots are free.
+    let parked = offer_many(&mut queues, "c", 3, 1);
+    assert_eq!(parked.len(), 1);
+    for start in hanging.iter().chain(&again) {
+        queues.finish(&start.destination, start.token, Effect::None, 5000);
+    }
+    let names: Vec<String> = drain(&mut queues, 5000)
+        .iter()
+        .map(|start| start.destination.to_string())
+        .collect();
+    assert!(names.contains(&id("c").to_string()), "{names:?}");
+}
