@@ -412,7 +412,10 @@ fn offer_many(queues: &mut Queues<u32>, name: &str, count: u32, now: Millis) -> 
     let mut started = Vec::new();
     for work in 0..count {
         // What finds a full queue is handed over, and no matter here.
-        if queues.offer_fresh(&id(name), wide, work, 1, false, now).is_ok() {
+        if queues
+            .offer_fresh(&id(name), wide, work, 1, false, now)
+            .is_ok()
+        {
             started.extend(drain(queues, now));
         }
     }
@@ -445,7 +448,11 @@ fn who_gives_slots_back_may_use_them_all_and_who_waited_goes_on_when_there_is_ro
     let first = &more[0];
     queues.finish(&first.destination, first.token, Effect::None, 1);
     let again = drain(&mut queues, 1);
-    assert_eq!(again.len(), 3, "all that its queue held, while more than half are taken");
+    assert_eq!(
+        again.len(),
+        3,
+        "all that its queue held, while more than half are taken"
+    );
     assert_eq!(queues.in_flight(), (12, 0));
     // One that was parked goes on by itself once half of the slots are free.
     let parked = offer_many(&mut queues, "c", 3, 1);

@@ -41,7 +41,9 @@ pub fn identity(cluster_id: &str, topic_id: Option<&str>) -> String {
 pub fn is_of_another_topic(text: &str, identity: &str) -> bool {
     let written = text.split(';').nth(1).and_then(|id| id.rsplit_once('#'));
     match (written, identity.rsplit_once('#')) {
-        (Some((cluster, id)), Some((our_cluster, our_id))) => cluster == our_cluster && id != our_id,
+        (Some((cluster, id)), Some((our_cluster, our_id))) => {
+            cluster == our_cluster && id != our_id
+        }
         _ => false,
     }
 }

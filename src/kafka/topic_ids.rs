@@ -40,10 +40,8 @@ pub fn look_up<C: ClientContext>(
     // is destroyed. A null event means that the time ran out; an answer that comes later is destroyed with its queue.
     unsafe {
         let queue = native::rd_kafka_queue_new(handle);
-        let asked = native::rd_kafka_TopicCollection_of_topic_names(
-            pointers.as_mut_ptr(),
-            pointers.len(),
-        );
+        let asked =
+            native::rd_kafka_TopicCollection_of_topic_names(pointers.as_mut_ptr(), pointers.len());
         let options = native::rd_kafka_AdminOptions_new(
             handle,
             native::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS,

@@ -23,8 +23,8 @@ use super::verify::{Configs, Shape};
 use crate::config::settings::Settings;
 use crate::kafka::client;
 use crate::kafka::commands::Commands;
-use crate::kafka::topic_ids;
 use crate::kafka::errors::{self, Access, Error, Kind, Operation};
+use crate::kafka::topic_ids;
 
 /// How long one question to the cluster may take.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -31,7 +31,8 @@ pub(super) fn of_failure(failure: &Failure) -> Outcome {
         | Failure::ConnectTimeout(_)
         | Failure::Tls(_)
         | Failure::FirstByteTimeout(_)
-        | Failure::Broken(_) => Outcome::Network,
+        | Failure::Broken(_)
+        | Failure::Reset(_) => Outcome::Network,
     }
 }
 
@@ -104,6 +105,10 @@ mod tests {
             (Failure::FirstByteTimeout(second), Outcome::Network),
             (
                 Failure::Broken("connection reset before an answer"),
+                Outcome::Network,
+            ),
+            (
+                Failure::Reset("the server reset the stream"),
                 Outcome::Network,
             ),
             (Failure::Nonsense("the answer is not HTTP"), Outcome::Server),
