@@ -331,7 +331,7 @@ impl Row {
                 told.len() == 2 && told.iter().all(|attempt| fits(attempt, outcome, words))
             }
             Ending::Recovers(outcome, words) => {
-                told.len() == 2 && fits(&told[0], outcome, words) && told[1].0 == Outcome::Delivered
+                matches!(&told[..], [first, (Outcome::Delivered, _)] if fits(first, outcome, words))
             }
             Ending::Sometime => {
                 let (last, failed) = told.split_last().expect("an attempt");
