@@ -4,6 +4,7 @@ pub(crate) mod account;
 pub(crate) mod cli;
 pub(crate) mod events;
 pub(crate) mod guard;
+pub(crate) mod hostile;
 pub(crate) mod kafka;
 pub(crate) mod load;
 pub(crate) mod metrics;
