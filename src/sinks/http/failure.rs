@@ -32,6 +32,8 @@ pub(in crate::sinks) enum Failure {
     FirstByteTimeout(Duration),
     /// A connection that ended before an answer.
     Broken(&'static str),
+    /// The receiver ended the request itself, on a connection that goes on.
+    Reset(&'static str),
     /// An answer that is not HTTP.
     Nonsense(&'static str),
     /// This machine is in trouble.
@@ -59,6 +61,7 @@ impl fmt::Display for Failure {
             Self::Configuration(words)
             | Self::Connect(words)
             | Self::Broken(words)
+            | Self::Reset(words)
             | Self::Nonsense(words)
             | Self::Ours(words) => f.write_str(words),
         }
@@ -90,7 +93,8 @@ impl Failure {
             | Self::ConnectTimeout(_)
             | Self::Tls(_)
             | Self::FirstByteTimeout(_)
-            | Self::Broken(_) => Outcome::Network,
+            | Self::Broken(_)
+            | Self::Reset(_) => Outcome::Network,
         }
     }
 
@@ -148,6 +152,12 @@ impl Failure {
         }
         if texts.any(&["stream error detected", "connection error detected"]) {
             return Self::Nonsense("the answer is not valid HTTP/2");
+        }
+        if texts.any(&["stream error received"]) {
+            return Self::Reset("the server reset the HTTP/2 stream before an answer");
+        }
+        if texts.any(&["connection error received"]) {
+            return Self::Broken("the server closed the HTTP/2 connection before an answer");
         }
         if texts.any(&[
             "received corrupt message",
@@ -385,6 +395,10 @@ mod tests {
             (Failure::FirstByteTimeout(second), Outcome::Network),
             (
                 Failure::Broken("connection reset before an answer"),
+                Outcome::Network,
+            ),
+            (
+                Failure::Reset("the server reset the stream"),
                 Outcome::Network,
             ),
             (Failure::Nonsense("the answer is not HTTP"), Outcome::Server),
