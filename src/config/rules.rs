@@ -109,6 +109,7 @@ fn ranges(settings: &Settings) -> impl Iterator<Item = Range> {
         .into_iter()
         .chain(running)
         .chain(webhook(&settings.webhook))
+        .chain(aws(settings))
 }
 
 fn topics_and_retry(s: &Settings) -> [Range; 8] {
@@ -174,6 +175,16 @@ fn webhook(w: &Webhook) -> [Range; 9] {
         ),
         range("/webhook/pool_idle_per_host", idle, 0..=10_000),
         range("/webhook/body_max", w.body_max, ByteSize(1)..=mib(1024)),
+    ]
+}
+
+fn aws(s: &Settings) -> [Range; 4] {
+    let (a, day) = (&s.aws, days(1));
+    [
+        range("/batch/linger", s.batch.linger, ms(0)..=ms(1000)),
+        range("/aws/timeout", a.timeout, ms(100)..=minutes(10)),
+        range("/aws/clients", a.clients, 1..=100_000),
+        range("/aws/client_idle", a.client_idle, ms(1000)..=day),
     ]
 }
 

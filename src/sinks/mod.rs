@@ -6,11 +6,18 @@
 //! Invariant: a sink that was parsed needs no further checks but those that depend on the moment of the send.
 
 #![cfg_attr(
-    not(feature = "sink-webhook"),
+    not(any(
+        feature = "sink-webhook",
+        feature = "sink-sqs",
+        feature = "sink-eventbridge"
+    )),
     allow(unused, reason = "no sink is built that uses it")
 )]
 
 mod attributes;
+#[cfg(any(feature = "sink-sqs", feature = "sink-eventbridge"))]
+mod aws;
+mod batch;
 mod cloudevents;
 mod fields;
 mod http;
@@ -151,17 +158,11 @@ macro_rules! registry {
 
 registry! {
     "sink-webhook" "webhook" webhook::Webhook;
+    "sink-sqs" "sqs" sqs::Sqs;
 }
 
 /// What is documented and not built yet.
-const PLANNED: &[&str] = &[
-    "sqs",
-    "eventbridge",
-    "pubsub",
-    "kafka",
-    "rabbitmq",
-    "hookdeck",
-];
+const PLANNED: &[&str] = &["eventbridge", "pubsub", "kafka", "rabbitmq", "hookdeck"];
 
 /// The kinds of sinks that this build has.
 pub fn kinds() -> impl Iterator<Item = &'static str> {
