@@ -13,4 +13,5 @@ mod delivery;
 mod harness;
 mod retries;
 mod security;
+mod sinks;
 mod topics;

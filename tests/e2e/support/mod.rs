@@ -9,6 +9,7 @@ pub(crate) mod metrics;
 pub(crate) mod posthaste;
 pub(crate) mod receiver;
 pub(crate) mod records;
+pub(crate) mod relay;
 pub(crate) mod scene;
 pub(crate) mod settings;
 pub(crate) mod signature;

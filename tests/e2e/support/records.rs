@@ -178,6 +178,8 @@ impl Kafka {
                 self.client()
                     .set("linger.ms", "0")
                     .set("message.timeout.ms", "30000")
+                    // More than any topic of the tests takes.
+                    .set("message.max.bytes", "8388608")
                     .create()
                     .expect("a producer")
             })
