@@ -159,10 +159,11 @@ macro_rules! registry {
 registry! {
     "sink-webhook" "webhook" webhook::Webhook;
     "sink-sqs" "sqs" sqs::Sqs;
+    "sink-eventbridge" "eventbridge" eventbridge::EventBridge;
 }
 
 /// What is documented and not built yet.
-const PLANNED: &[&str] = &["eventbridge", "pubsub", "kafka", "rabbitmq", "hookdeck"];
+const PLANNED: &[&str] = &["pubsub", "kafka", "rabbitmq", "hookdeck"];
 
 /// The kinds of sinks that this build has.
 pub fn kinds() -> impl Iterator<Item = &'static str> {

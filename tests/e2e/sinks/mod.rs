@@ -2,4 +2,6 @@
 
 pub(crate) mod contract;
 
+mod eventbridge;
+mod sqs;
 mod webhook;
