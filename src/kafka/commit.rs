@@ -143,6 +143,25 @@ impl Assigned {
         self.former.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Waits, for `limit` at most, until nothing is in flight any more of those partitions that were taken away lately and
+    /// are asked for: what it settles need not be repeated.
+    pub async fn former_settled(&self, asked: impl Fn(&TopicPartition) -> bool, limit: Duration) {
+        let open: Vec<Arc<Partition>> = self
+            .former()
+            .iter()
+            .filter(|(key, (_, partition))| partition.live() > 0 && asked(key))
+            .map(|(_, (_, partition))| Arc::clone(partition))
+            .collect();
+        let settled = async {
+            for partition in &open {
+                partition.drained().await;
+            }
+        };
+        if tokio::time::timeout(limit, settled).await.is_err() {
+            tracing::warn!("what is still in flight of partitions that came back is repeated");
+        }
+    }
+
     /// What is committed, and what else this process settled before the partition was taken away: that stays settled,
     /// whoever had the partition since.
     fn with_remembered(

@@ -52,7 +52,11 @@ impl Seed {
     /// Lets a session end soon, and has retries wait in topics of their destinations' own or in shared lanes.
     fn settings(&self, scene: &Scene) -> Settings {
         let mut settings = scene.settings();
-        let own = if self.number % 2 == 0 { 256 } else { 0 };
+        let own = if self.number.is_multiple_of(2) {
+            256
+        } else {
+            0
+        };
         settings
             .property("session.timeout.ms", "3000")
             .set("retry.dedicated_topics", own);
