@@ -1,7 +1,7 @@
 //! Faults at load, while retries wait: nothing is lost, and what comes again was not settled.
 //!
-//! Each case runs once, with a seed that decides on its moments; with `POSTHASTE_FAULTS_SEEDS=20` it runs with 20 seeds
-//! and lasts longer in each.
+//! Each case runs once, with a seed that decides on its moments; with `POSTHASTE_FAULTS_SEEDS=20` (or `=7..9`, for some of
+//! them) it runs with 20 seeds and lasts longer in each.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -22,19 +22,24 @@ use crate::support::scene::{Scene, webhook, with};
 use crate::support::settings::Settings;
 use crate::support::{free_port, wait};
 
-/// How often each case runs.
+/// Asks for the long form, and says with which seeds.
 const SEEDS: &str = "POSTHASTE_FAULTS_SEEDS";
 
 fn seeds() -> Range<u64> {
-    match std::env::var(SEEDS) {
-        Ok(count) => 0..count.parse().expect("a number of seeds"),
-        Err(_unset) => 0..1,
-    }
+    let Ok(seeds) = std::env::var(SEEDS) else {
+        return 0..1;
+    };
+    let (first, end) = seeds.split_once("..").unwrap_or(("0", &seeds));
+    let number = |text: &str| text.parse().expect("a number of seeds, or first..end");
+    number(first)..number(end)
 }
 
-/// `short` where each case runs once, `long` where it runs often.
+/// `short` in the short form, `long` in the long one.
 fn size<T>(short: T, long: T) -> T {
-    if seeds().end > 1 { long } else { short }
+    match std::env::var_os(SEEDS) {
+        Some(_) => long,
+        None => short,
+    }
 }
 
 /// What a case gets: its seed, and what depends on it.
