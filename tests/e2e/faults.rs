@@ -42,6 +42,11 @@ fn size<T>(short: T, long: T) -> T {
     }
 }
 
+/// How often ten events are published: few enough that what comes in while nothing goes out is soon worked off.
+fn pace() -> Duration {
+    size(Duration::from_millis(100), Duration::from_millis(400))
+}
+
 /// What a case gets: its seed, and what depends on it.
 struct Seed {
     number: u64,
@@ -109,7 +114,7 @@ async fn kill_9_at_random_moments_loses_nothing_and_repeats_only_what_was_not_se
         let mut seed = Seed::new(seed);
         let mut load = load(Kafka::shared(), "kills").await;
         let settings = seed.settings(&load.scene);
-        let publisher = load.publish_steadily();
+        let publisher = load.publish_steadily(pace());
         let mut repeats = Repeats::default();
         let kills = size(3, 20);
         for _ in 0..kills {
@@ -134,7 +139,7 @@ async fn a_broker_that_is_killed_or_frozen_loses_nothing() {
         let mut load = load(Kafka::start(&[]), "brokers").await;
         let settings = seed.settings(&load.scene);
         let mut posthaste = Posthaste::start(&settings).await;
-        let publisher = load.publish_steadily();
+        let publisher = load.publish_steadily(pace());
         let rounds = size(1, 4);
         for _ in 0..rounds {
             load.until_more(seed.moment()).await;
@@ -160,7 +165,7 @@ async fn a_frozen_instance_that_wakes_up_loses_nothing_and_sets_no_position_back
     for seed in seeds() {
         let mut seed = Seed::new(seed);
         let mut load = load(Kafka::shared(), "zombies").await;
-        let publisher = load.publish_steadily();
+        let publisher = load.publish_steadily(pace());
         let zombie = Posthaste::start(&seed.settings(&load.scene)).await;
         let other = Posthaste::start(&seed.settings(&load.scene)).await;
         let freezes = size(1, 3);
@@ -196,7 +201,7 @@ async fn from_one_instance_to_four_and_back_nothing_is_lost_and_nothing_repeats(
         let url = format!("http://{}/slow", slow.address);
         let many = json!({"delivery": {"concurrency": 100}});
         load.scene.put("slow", &with(&webhook(&url), &many)).await;
-        let publisher = load.publish_steadily();
+        let publisher = load.publish_steadily(pace());
         let mut settings = seed.settings(&load.scene);
         // No fault: a session ends only where somebody dies.
         settings.property("session.timeout.ms", "30000");
@@ -288,7 +293,7 @@ async fn a_network_that_breaks_between_us_and_kafka_loses_nothing() {
         let mut settings = seed.settings(&load.scene);
         settings.set("kafka.brokers", proxy.address.to_string());
         let mut posthaste = Posthaste::start(&settings).await;
-        let publisher = load.publish_steadily();
+        let publisher = load.publish_steadily(pace());
         let short = Duration::from_millis(500);
         // One longer than the session of a member, and than the configuration may be unconfirmed.
         let long = size(Duration::from_secs(7), Duration::from_secs(20));
@@ -323,7 +328,7 @@ async fn a_network_that_breaks_between_us_and_receivers_loses_nothing() {
         let mut settings = seed.settings(&load.scene);
         settings.set("webhook.first_byte_timeout", "1s");
         let posthaste = Posthaste::start(&settings).await;
-        let publisher = load.publish_steadily();
+        let publisher = load.publish_steadily(pace());
         let faults = [
             Network::Reset,
             Network::Silent,
