@@ -8,7 +8,7 @@
 //! Invariant: a partition belongs to one assignment; a ticket of an older assignment touches only its own ledger.
 
 use std::ops::RangeInclusive;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
@@ -93,6 +93,8 @@ pub struct Partition {
     identity: Arc<str>,
     /// Where its reading started, if that was an offset.
     start: Option<i64>,
+    /// From here on all is settled up to where its reading started.
+    settled_from: AtomicI64,
     ledger: Mutex<OffsetLedger>,
     bounds: Bounds,
     memory: Arc<Memory>,
@@ -125,6 +127,7 @@ impl Partition {
             number,
             identity,
             start,
+            settled_from: AtomicI64::new(start.unwrap_or(0)),
             ledger: Mutex::new(ledger),
             bounds,
             memory,
@@ -173,11 +176,22 @@ impl Partition {
         self.ledger().next_offset().or(self.start)
     }
 
+    /// Notes that all from `offset` up to where the reading started is settled, though it may not be committed.
+    pub fn is_settled_from(&self, offset: i64) {
+        self.settled_from.fetch_min(offset, Ordering::Relaxed);
+    }
+
     /// What is settled for sure, beside what is committed as `position`: from which offset on there is something to do,
-    /// and which offsets beyond it are finished. `None` where the position was set back to before all that is known here.
+    /// and which offsets beyond it are finished. `None` where the position was set back to before all that is known here,
+    /// or where none is committed and the reading did not start at the beginning.
     #[must_use]
-    pub fn settled_beyond(&self, position: i64) -> Option<(i64, Vec<RangeInclusive<i64>>)> {
-        if position < self.start.unwrap_or(0) {
+    pub fn settled_beyond(&self, position: Option<i64>) -> Option<(i64, Vec<RangeInclusive<i64>>)> {
+        let position = match (position, self.start) {
+            (Some(position), _) => position,
+            (None, None) => 0,
+            (None, Some(_)) => return None,
+        };
+        if position < self.settled_from.load(Ordering::Relaxed) {
             return None;
         }
         let ledger = self.ledger();
@@ -493,7 +507,7 @@ mod tests {
             bounds,
             Memory::new(1000),
         );
-        assert_eq!(partition.settled_beyond(5), Some((5, vec![])));
+        assert_eq!(partition.settled_beyond(Some(5)), Some((5, vec![])));
         for settled in [5, 6] {
             partition.begin(settled, 1, 0).expect("new").done();
         }
@@ -502,17 +516,28 @@ mod tests {
             partition.begin(settled, 1, 0).expect("new").done();
         }
         partition.revoke();
-        assert_eq!(partition.settled_beyond(5), Some((7, vec![8..=10])));
-        assert_eq!(partition.settled_beyond(7), Some((7, vec![8..=10])));
+        assert_eq!(partition.settled_beyond(Some(5)), Some((7, vec![8..=10])));
+        assert_eq!(partition.settled_beyond(Some(7)), Some((7, vec![8..=10])));
         assert_eq!(
-            partition.settled_beyond(9),
+            partition.settled_beyond(Some(9)),
             Some((9, vec![9..=10])),
             "others went on"
         );
-        assert_eq!(partition.settled_beyond(20), Some((20, vec![])));
-        assert_eq!(partition.settled_beyond(4), None, "somebody set it back");
+        assert_eq!(partition.settled_beyond(Some(20)), Some((20, vec![])));
+        assert_eq!(
+            partition.settled_beyond(Some(4)),
+            None,
+            "somebody set it back"
+        );
+        assert_eq!(partition.settled_beyond(None), None, "not its beginning");
+        partition.is_settled_from(4);
+        assert_eq!(partition.settled_beyond(Some(4)), Some((7, vec![8..=10])));
         open.done();
-        assert_eq!(partition.settled_beyond(5), Some((11, vec![])), "later");
+        assert_eq!(
+            partition.settled_beyond(Some(5)),
+            Some((11, vec![])),
+            "later"
+        );
     }
 
     #[test]

@@ -366,6 +366,13 @@ impl Assignments for RouterAssignments {
         partitions: &[TopicPartition],
     ) -> KafkaResult<Vec<Offset>> {
         let shared = &self.0;
+        let asked: HashSet<&TopicPartition> = partitions.iter().collect();
+        let limit = shared.parts.settings.ledger.revoke_timeout.0;
+        shared.runtime.block_on(
+            shared
+                .assigned
+                .former_settled(|key| asked.contains(key), limit),
+        );
         let starts = positions::resolve(shared, consumer, partitions)?;
         let bounds = shared.bounds();
         let mut offsets = Vec::with_capacity(starts.len());
