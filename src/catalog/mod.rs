@@ -16,10 +16,11 @@ use tokio::sync::watch;
 use crate::config::destination as document;
 use crate::config::faults::Fault;
 use crate::config::settings::Settings;
+use crate::domain::content::Content;
 use crate::domain::destination::Destination;
 use crate::domain::event_type::InvalidPattern;
 use crate::domain::ids::{DestinationId, TenantId};
-use crate::domain::subscription_index::SubscriptionIndex;
+use crate::domain::subscription_index::{self, HeldBack, SubscriptionIndex, Verdicts};
 use crate::sinks::Sink;
 use crate::sinks::prepared::Prepared;
 use crate::telemetry::metrics::Metrics;
@@ -106,6 +107,24 @@ struct Tenant {
     index: SubscriptionIndex,
     slots: Vec<Option<Arc<Prepared>>>,
     free: Vec<u32>,
+}
+
+impl Tenant {
+    fn at(&self, slot: u32) -> Option<Arc<Prepared>> {
+        self.slots.get(slot as usize)?.clone()
+    }
+}
+
+/// Whom an event is for.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// The destinations that take it.
+    pub taken: Vec<Arc<Prepared>>,
+    /// Those whose filters ask about a body that is no JSON, with what is wrong.
+    pub malformed: Vec<(Arc<Prepared>, String)>,
+    /// What became of it under the filters of each dialect.
+    pub verdicts: Verdicts,
+    slots: subscription_index::Found,
 }
 
 #[derive(Debug, Default)]
@@ -203,25 +222,43 @@ impl Catalog {
     }
 
     /// Fills `found` with the destinations that an event is for, each once.
-    pub fn matching(
-        &self,
-        tenant: &TenantId,
-        topic: &str,
-        event_type: &str,
-        found: &mut Vec<Arc<Prepared>>,
-    ) {
-        found.clear();
+    pub fn matching(&self, tenant: &TenantId, content: &Content<'_>, found: &mut Found) {
+        found.taken.clear();
+        found.malformed.clear();
+        found.verdicts = Verdicts::default();
         let view = self.view.read().unwrap_or_else(PoisonError::into_inner);
         let Some(tenant) = view.tenants.get(tenant) else {
             return;
         };
-        let mut slots = Vec::new();
-        tenant.index.matching(topic, event_type, &mut slots);
-        found.extend(
-            slots
-                .iter()
-                .filter_map(|slot| tenant.slots.get(*slot as usize)?.clone()),
-        );
+        let slots = &mut found.slots;
+        tenant.index.matching(content, slots);
+        found.verdicts = slots.verdicts;
+        let taken = slots.taken.iter();
+        found
+            .taken
+            .extend(taken.filter_map(|slot| tenant.at(*slot)));
+        let malformed = slots.malformed.drain(..);
+        found
+            .malformed
+            .extend(malformed.filter_map(|(slot, detail)| Some((tenant.at(slot)?, detail))));
+    }
+
+    /// Tells why the filters of one destination hold an event back, if those of any do that `wants` is true for. Slow: for
+    /// samples.
+    pub fn held_back(
+        &self,
+        tenant: &TenantId,
+        content: &Content<'_>,
+        wants: impl Fn(&DestinationId) -> bool,
+    ) -> Option<(Arc<Prepared>, HeldBack)> {
+        let view = self.view.read().unwrap_or_else(PoisonError::into_inner);
+        let tenant = view.tenants.get(tenant)?;
+        let held = tenant.index.held_back(content, |slot| {
+            tenant
+                .at(slot)
+                .is_some_and(|prepared| wants(&prepared.destination.id))
+        })?;
+        Some((tenant.at(held.slot)?, held))
     }
 
     /// How many destinations there are.

@@ -10,6 +10,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::properties::is_secret;
+use crate::domain::filter::budget::Limits;
 use crate::domain::units::{ByteSize, Span};
 
 /// All settings, valid as a whole.
@@ -36,6 +37,8 @@ pub struct Settings {
     pub egress: Egress,
     /// The configuration read from topics.
     pub catalog: Catalog,
+    /// What a subscription's filter may have at most.
+    pub filters: Limits,
     /// The admin endpoint.
     pub admin: Admin,
     /// Stopping.

@@ -1,15 +1,18 @@
 //! Which destinations of one tenant an event is for, without asking each of them.
 //!
 //! The catalog keeps one index for each tenant and numbers its destinations; the number is a slot here. The router asks
-//! with an event's source topic and type. Filters are judged after that.
+//! with an event's content. Its source topic and type choose the candidates; only then the filters of those that have one
+//! are asked, destination by destination until one takes the event.
 //!
 //! Subscriptions are filed by source topic, with one file for those that name none. In each, exact event types are found
 //! by hash, patterns in a tree of segments in which equal beginnings share their nodes. So the cost of a look-up grows
 //! with the answer and with the number of different beginnings that match the event type, not with the destinations.
 //! (Segments such as `*-eu`, which start with `*` and go on, are tried one after the other, each different one once.)
 //!
-//! Invariant: a slot is found exactly if one of its subscriptions names the topic, or none, and has a pattern that matches
-//! the event type, or none.
+//! Invariant: a slot is taken exactly if one of its subscriptions names the topic, or none, has a pattern that matches the
+//! event type, or none, and a filter that takes the event, or none.
+//! Invariant: the content is not looked into where no candidate has a filter, and where each destination whose filter is a
+//! candidate takes the event without it.
 //! Invariant: nothing remains of a slot that was removed: no node of the tree is empty but the root.
 
 use std::borrow::Borrow;
@@ -17,8 +20,10 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::Hash;
 use std::{mem, ptr};
 
-use super::destination::Subscription;
+use super::content::Content;
+use super::destination::{Subscription, SubscriptionFilter};
 use super::event_type::{Form, Glob, InvalidPattern, Pattern, Segment};
+use super::filter::{Condition, Dialect};
 
 /// The subscriptions of one tenant's destinations.
 #[derive(Debug, Clone, Default)]
@@ -27,6 +32,8 @@ pub struct SubscriptionIndex {
     by_topic: HashMap<Box<str>, ByType>,
     /// Where each slot is filed.
     places: HashMap<u32, HashSet<Place>>,
+    /// The filters of each slot that has any, by their subscriptions' positions.
+    filters: HashMap<u32, Vec<Option<Named>>>,
 }
 
 /// Where a slot is filed.
@@ -35,6 +42,88 @@ struct Place {
     /// `None`: any.
     topic: Option<Box<str>>,
     pattern: Pattern,
+    candidate: Candidate,
+}
+
+/// What is filed: subscriptions of a slot that have no filter, or one that has. Those of a slot stand together, the ones
+/// without filter first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Candidate {
+    slot: u32,
+    /// The subscription's position from 1; 0: no filter.
+    filter: u16,
+}
+
+/// A filter and the subscription that it belongs to.
+#[derive(Debug, Clone)]
+struct Named {
+    subscription: Box<str>,
+    filter: SubscriptionFilter,
+}
+
+impl Named {
+    fn of((position, subscription): (usize, &Subscription)) -> Option<Self> {
+        let name = || position.to_string();
+        Some(Self {
+            subscription: subscription.id.clone().unwrap_or_else(name).into(),
+            filter: subscription.filter.clone()?,
+        })
+    }
+}
+
+/// Whom an event is for.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// The slots that take it: each once, ascending.
+    pub taken: Vec<u32>,
+    /// The slots that might take it if its body were JSON, as their filters ask, and do not otherwise; ascending, each
+    /// with what is wrong.
+    pub malformed: Vec<(u32, String)>,
+    /// What became of the event under the filters of each dialect.
+    pub verdicts: Verdicts,
+    candidates: Vec<Candidate>,
+}
+
+/// What the filters of one dialect say of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Verdict {
+    /// Some were asked, and none takes it.
+    FilteredOut,
+    /// None takes it, and one could not be asked.
+    Malformed,
+    /// One takes it.
+    Matched,
+}
+
+/// The verdict of each dialect that was asked.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Verdicts([Option<Verdict>; Dialect::ALL.len()]);
+
+impl Verdicts {
+    fn add(&mut self, dialect: Dialect, verdict: Verdict) {
+        if let Some(known) = self.0.get_mut(dialect as usize) {
+            *known = (*known).max(Some(verdict));
+        }
+    }
+
+    /// Those that there are.
+    pub fn iter(self) -> impl Iterator<Item = (Dialect, Verdict)> {
+        let all = Dialect::ALL.into_iter().zip(self.0);
+        all.filter_map(|(dialect, verdict)| Some((dialect, verdict?)))
+    }
+}
+
+/// Why a destination does not get an event: what the first of its filters that were asked says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeldBack {
+    /// The destination.
+    pub slot: u32,
+    /// The subscription's id, or its position.
+    pub subscription: Box<str>,
+    /// The filter's language.
+    pub dialect: Dialect,
+    /// The condition that decided; `None`: the filter has none.
+    pub decided: Option<Condition>,
 }
 
 impl SubscriptionIndex {
@@ -47,20 +136,20 @@ impl SubscriptionIndex {
         slot: u32,
         subscriptions: Option<&[Subscription]>,
     ) -> Result<(), InvalidPattern> {
-        let places = match subscriptions {
-            Some(subscriptions) => places(subscriptions)?,
-            None => HashSet::from([Place {
-                topic: None,
-                pattern: Pattern::all(),
-            }]),
-        };
+        let everything = [Subscription::default()];
+        let subscriptions = subscriptions.unwrap_or(&everything);
+        let places = places(slot, subscriptions)?;
         self.remove(slot);
+        let filters: Vec<Option<Named>> = subscriptions.iter().enumerate().map(Named::of).collect();
+        if filters.iter().any(Option::is_some) {
+            self.filters.insert(slot, filters);
+        }
         for place in &places {
             let file = match &place.topic {
                 Some(topic) => self.by_topic.entry(topic.clone()).or_default(),
                 None => &mut self.any_topic,
             };
-            file.insert(&place.pattern, slot);
+            file.insert(&place.pattern, place.candidate);
         }
         self.places.insert(slot, places);
         Ok(())
@@ -68,13 +157,14 @@ impl SubscriptionIndex {
 
     /// Forgets a slot, in time proportional to its own subscriptions.
     pub fn remove(&mut self, slot: u32) {
+        self.filters.remove(&slot);
         for place in self.places.remove(&slot).unwrap_or_default() {
             let Some(topic) = &place.topic else {
-                self.any_topic.remove(&place.pattern, slot);
+                self.any_topic.remove(&place.pattern, place.candidate);
                 continue;
             };
             if let Some(file) = self.by_topic.get_mut(topic) {
-                file.remove(&place.pattern, slot);
+                file.remove(&place.pattern, place.candidate);
                 if file.is_empty() {
                     self.by_topic.remove(topic);
                 }
@@ -82,23 +172,106 @@ impl SubscriptionIndex {
         }
     }
 
-    /// Replaces what is in `found` by the slots that an event of `event_type` in the source topic `topic` is for: each
-    /// once, ascending.
-    pub fn matching(&self, topic: &str, event_type: &str, found: &mut Vec<u32>) {
+    /// Replaces what is in `found` by whom the event is for.
+    pub fn matching(&self, content: &Content<'_>, found: &mut Found) {
+        found.taken.clear();
+        found.malformed.clear();
+        found.verdicts = Verdicts::default();
+        self.candidates(content, &mut found.candidates);
+        for of_slot in found.candidates.chunk_by(|a, b| a.slot == b.slot) {
+            let mut problem = None;
+            let taken = of_slot.iter().any(|candidate| {
+                let Some(named) = self.filter(*candidate) else {
+                    return true;
+                };
+                let verdict = match content.item(named.filter.scope) {
+                    Ok(item) if named.filter.filter.matches(item) => Verdict::Matched,
+                    Ok(_) => Verdict::FilteredOut,
+                    Err(no_json) => {
+                        problem.get_or_insert((named, no_json));
+                        Verdict::Malformed
+                    }
+                };
+                found.verdicts.add(named.filter.filter.dialect(), verdict);
+                verdict == Verdict::Matched
+            });
+            let slot = of_slot.first().map_or(0, |candidate| candidate.slot);
+            if taken {
+                found.taken.push(slot);
+            } else if let Some((named, no_json)) = problem {
+                let subscription = &named.subscription;
+                let detail = format!(
+                    "{no_json}, but the filter of subscription `{subscription}` asks about it"
+                );
+                found.malformed.push((slot, detail));
+            }
+        }
+    }
+
+    /// Tells of one destination why its filters hold the event back: the first that `wants` is true for. Slow: for samples.
+    pub fn held_back(
+        &self,
+        content: &Content<'_>,
+        wants: impl Fn(u32) -> bool,
+    ) -> Option<HeldBack> {
+        let mut candidates = Vec::new();
+        self.candidates(content, &mut candidates);
+        candidates.retain(|candidate| wants(candidate.slot));
+        let mut slots = candidates.chunk_by(|a, b| a.slot == b.slot);
+        slots.find_map(|of_slot| {
+            let mut first = None;
+            for candidate in of_slot {
+                let named = self.filter(*candidate)?;
+                let item = content.item(named.filter.scope).ok()?;
+                if named.filter.filter.matches(item) {
+                    return None;
+                }
+                first.get_or_insert((candidate.slot, named, item));
+            }
+            let (slot, named, item) = first?;
+            Some(HeldBack {
+                slot,
+                subscription: named.subscription.clone(),
+                dialect: named.filter.filter.dialect(),
+                decided: named.filter.filter.explain(item).decided,
+            })
+        })
+    }
+
+    /// The filter of a candidate that has one.
+    fn filter(&self, candidate: Candidate) -> Option<&Named> {
+        let position = usize::from(candidate.filter).checked_sub(1)?;
+        self.filters.get(&candidate.slot)?.get(position)?.as_ref()
+    }
+
+    /// Replaces what is in `found` by the candidates for an event's topic and type: each once, ascending.
+    fn candidates(&self, content: &Content<'_>, found: &mut Vec<Candidate>) {
         found.clear();
-        self.any_topic.matching(event_type, found);
-        if let Some(file) = self.by_topic.get(topic) {
-            file.matching(event_type, found);
+        self.any_topic.matching(content.event_type(), found);
+        if let Some(file) = self.by_topic.get(content.topic()) {
+            file.matching(content.event_type(), found);
         }
         found.sort_unstable();
         found.dedup();
     }
 }
 
+/// What a subscription is filed as.
+fn candidate(slot: u32, position: u16, subscription: &Subscription) -> Candidate {
+    Candidate {
+        slot,
+        filter: subscription
+            .filter
+            .as_ref()
+            .map_or(0, |_| position.saturating_add(1)),
+    }
+}
+
 /// All places that subscriptions name: each of a subscription's topics with each of its event types.
-fn places(subscriptions: &[Subscription]) -> Result<HashSet<Place>, InvalidPattern> {
+fn places(slot: u32, subscriptions: &[Subscription]) -> Result<HashSet<Place>, InvalidPattern> {
     let mut places = HashSet::new();
-    for subscription in subscriptions {
+    for (position, subscription) in (0..).zip(subscriptions) {
+        let candidate = candidate(slot, position, subscription);
         let patterns = match &subscription.event_types {
             Some(texts) => texts
                 .iter()
@@ -114,47 +287,51 @@ fn places(subscriptions: &[Subscription]) -> Result<HashSet<Place>, InvalidPatte
             places.extend(patterns.iter().map(|pattern| Place {
                 topic: topic.map(Into::into),
                 pattern: pattern.clone(),
+                candidate,
             }));
         }
     }
     Ok(places)
 }
 
-/// The slots of one source topic, or of those that name none, by event type.
+/// The candidates of one source topic, or of those that name none, by event type.
 #[derive(Debug, Clone, Default)]
 struct ByType {
-    all: BTreeSet<u32>,
-    exact: HashMap<Box<str>, BTreeSet<u32>>,
+    all: BTreeSet<Candidate>,
+    exact: HashMap<Box<str>, BTreeSet<Candidate>>,
     patterns: Node,
 }
 
 impl ByType {
-    fn insert(&mut self, pattern: &Pattern, slot: u32) {
+    fn insert(&mut self, pattern: &Pattern, candidate: Candidate) {
         match pattern.form() {
             Form::All => {
-                self.all.insert(slot);
+                self.all.insert(candidate);
             }
             Form::Exact(text) => {
-                self.exact.entry(text.clone()).or_default().insert(slot);
+                self.exact
+                    .entry(text.clone())
+                    .or_default()
+                    .insert(candidate);
             }
-            Form::Segments(segments) => self.patterns.insert(segments, slot),
+            Form::Segments(segments) => self.patterns.insert(segments, candidate),
         }
     }
 
-    fn remove(&mut self, pattern: &Pattern, slot: u32) {
+    fn remove(&mut self, pattern: &Pattern, candidate: Candidate) {
         match pattern.form() {
             Form::All => {
-                self.all.remove(&slot);
+                self.all.remove(&candidate);
             }
             Form::Exact(text) => {
-                if let Some(slots) = self.exact.get_mut(text) {
-                    slots.remove(&slot);
-                    if slots.is_empty() {
+                if let Some(candidates) = self.exact.get_mut(text) {
+                    candidates.remove(&candidate);
+                    if candidates.is_empty() {
                         self.exact.remove(text);
                     }
                 }
             }
-            Form::Segments(segments) => self.patterns.remove(segments, slot),
+            Form::Segments(segments) => self.patterns.remove(segments, candidate),
         }
     }
 
@@ -162,10 +339,10 @@ impl ByType {
         self.all.is_empty() && self.exact.is_empty() && self.patterns.is_empty()
     }
 
-    fn matching(&self, event_type: &str, found: &mut Vec<u32>) {
+    fn matching(&self, event_type: &str, found: &mut Vec<Candidate>) {
         found.extend(&self.all);
-        if let Some(slots) = self.exact.get(event_type) {
-            found.extend(slots);
+        if let Some(candidates) = self.exact.get(event_type) {
+            found.extend(candidates);
         }
         if !self.patterns.is_empty() {
             self.patterns.matching(event_type, found);
@@ -173,10 +350,10 @@ impl ByType {
     }
 }
 
-/// A beginning of patterns: what follows it, and the slots whose pattern ends here.
+/// A beginning of patterns: what follows it, and the candidates whose pattern ends here.
 #[derive(Debug, Clone, Default)]
 struct Node {
-    slots: BTreeSet<u32>,
+    candidates: BTreeSet<Candidate>,
     literals: HashMap<Box<str>, Node>,
     any: Option<Box<Node>>,
     /// By what stands before their first `*`.
@@ -187,7 +364,7 @@ struct Node {
 }
 
 impl Node {
-    fn insert(&mut self, rest: &[Segment], slot: u32) {
+    fn insert(&mut self, rest: &[Segment], candidate: Candidate) {
         let mut node = self;
         for segment in rest {
             node = match segment {
@@ -204,40 +381,40 @@ impl Node {
                 }
             };
         }
-        node.slots.insert(slot);
+        node.candidates.insert(candidate);
     }
 
-    fn remove(&mut self, rest: &[Segment], slot: u32) {
+    fn remove(&mut self, rest: &[Segment], candidate: Candidate) {
         let Some((segment, rest)) = rest.split_first() else {
-            self.slots.remove(&slot);
+            self.candidates.remove(&candidate);
             return;
         };
         match segment {
-            Segment::Literal(text) => remove_among(&mut self.literals, &**text, rest, slot),
-            Segment::Any => remove_below(&mut self.any, rest, slot),
+            Segment::Literal(text) => remove_among(&mut self.literals, &**text, rest, candidate),
+            Segment::Any => remove_below(&mut self.any, rest, candidate),
             Segment::Glob(glob) => {
                 if let Some(alike) = self.globs.get_mut(&glob.prefix) {
-                    remove_among(alike, glob, rest, slot);
+                    remove_among(alike, glob, rest, candidate);
                     if alike.is_empty() {
                         self.globs.remove(&glob.prefix);
                     }
                 }
             }
-            Segment::Deep => remove_below(&mut self.deep, rest, slot),
+            Segment::Deep => remove_below(&mut self.deep, rest, candidate),
         }
     }
 
     fn is_empty(&self) -> bool {
-        self.slots.is_empty()
+        self.candidates.is_empty()
             && self.literals.is_empty()
             && self.any.is_none()
             && self.globs.is_empty()
             && self.deep.is_none()
     }
 
-    /// Adds the slots below this root whose pattern matches. Follows all beginnings that match at the same time, segment
+    /// Adds the candidates below this root whose pattern matches. Follows all beginnings that match at the same time, segment
     /// by segment, and returns how many those were: the cost.
-    fn matching(&self, event_type: &str, found: &mut Vec<u32>) -> usize {
+    fn matching(&self, event_type: &str, found: &mut Vec<Candidate>) -> usize {
         let mut visited = 0;
         let (mut current, mut next) = (vec![self], Vec::new());
         for segment in event_type.split('.') {
@@ -251,7 +428,7 @@ impl Node {
             visited += current.len();
         }
         for node in current {
-            found.extend(&node.slots);
+            found.extend(&node.candidates);
         }
         visited
     }
@@ -282,24 +459,28 @@ impl Node {
     }
 }
 
-/// Removes a slot below one of the children, and that child if nothing is left of it.
-fn remove_among<K, Q>(children: &mut HashMap<K, Node>, key: &Q, rest: &[Segment], slot: u32)
-where
+/// Removes a candidate below one of the children, and that child if nothing is left of it.
+fn remove_among<K, Q>(
+    children: &mut HashMap<K, Node>,
+    key: &Q,
+    rest: &[Segment],
+    candidate: Candidate,
+) where
     K: Borrow<Q> + Eq + Hash,
     Q: Eq + Hash + ?Sized,
 {
     if let Some(child) = children.get_mut(key) {
-        child.remove(rest, slot);
+        child.remove(rest, candidate);
         if child.is_empty() {
             children.remove(key);
         }
     }
 }
 
-/// Removes a slot below an only child, and that child if nothing is left of it.
-fn remove_below(child: &mut Option<Box<Node>>, rest: &[Segment], slot: u32) {
+/// Removes a candidate below an only child, and that child if nothing is left of it.
+fn remove_below(child: &mut Option<Box<Node>>, rest: &[Segment], candidate: Candidate) {
     if let Some(node) = child {
-        node.remove(rest, slot);
+        node.remove(rest, candidate);
         if node.is_empty() {
             *child = None;
         }
@@ -309,10 +490,15 @@ fn remove_below(child: &mut Option<Box<Node>>, rest: &[Segment], slot: u32) {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
+    use std::sync::Arc;
 
     use proptest::prelude::*;
 
     use super::*;
+    use crate::domain::content::{Body, Parts};
+    use crate::domain::destination::Scope;
+    use crate::domain::filter::Filter;
+    use crate::domain::filter::json::Item;
 
     fn subscription(topics: Option<&[&str]>, event_types: Option<&[&str]>) -> Subscription {
         let owned = |texts: &[&str]| texts.iter().map(ToString::to_string).collect();
@@ -320,12 +506,38 @@ mod tests {
             id: None,
             topics: topics.map(owned),
             event_types: event_types.map(owned),
+            filter: None,
         }
     }
 
     fn matching(index: &SubscriptionIndex, topic: &str, event_type: &str) -> Vec<u32> {
-        let mut found = vec![99];
-        index.matching(topic, event_type, &mut found);
+        taken(index, &parts(topic, event_type, "null")).taken
+    }
+
+    fn id() -> String {
+        "e-1".into()
+    }
+
+    fn parts<'e>(topic: &'e str, event_type: &'e str, body: &'e str) -> Parts<'e> {
+        Parts {
+            id: &id,
+            event_type,
+            topic,
+            time_ms: 0,
+            key: None,
+            headers: &[("team", Some(b"a"))],
+            body: Body::Json(body.as_bytes()),
+        }
+    }
+
+    /// What is found after something else was found.
+    fn taken(index: &SubscriptionIndex, parts: &Parts<'_>) -> Found {
+        let mut found = Found {
+            taken: vec![99],
+            malformed: vec![(98, String::new())],
+            ..Found::default()
+        };
+        index.matching(&Content::new(*parts), &mut found);
         found
     }
 
@@ -414,6 +626,151 @@ mod tests {
         assert_eq!(cost(2), cost(2000));
     }
 
+    fn filtered(dialect: Dialect, scope: Scope, rule: &str) -> Subscription {
+        let rule = rule.parse().unwrap_or_else(|_text| rule.into());
+        let filter = Filter::compile(dialect, &rule).expect("valid");
+        Subscription {
+            filter: Some(SubscriptionFilter {
+                scope,
+                filter: Arc::new(filter),
+            }),
+            ..Subscription::default()
+        }
+    }
+
+    const PAID: &str = r#"{"state": ["paid"]}"#;
+
+    /// 0 takes what is paid in each of three languages; 1 asks the envelope; 2 takes `t` and what is paid; 3 everything.
+    fn filtering() -> SubscriptionIndex {
+        let mut index = SubscriptionIndex::default();
+        let three = [
+            filtered(Dialect::EventBridge, Scope::Body, PAID),
+            filtered(Dialect::Hookdeck, Scope::Body, r#"{"state": "paid"}"#),
+            filtered(Dialect::Shopify, Scope::Body, "state:paid"),
+        ];
+        let team = r#"{"headers": {"team": "a"}, "type": {"$startsWith": "order."}}"#;
+        let envelope = [filtered(Dialect::Hookdeck, Scope::Envelope, team)];
+        let either = [
+            subscription(None, Some(&["t"])),
+            Subscription {
+                id: Some("paid".to_owned()),
+                ..filtered(Dialect::EventBridge, Scope::Body, PAID)
+            },
+        ];
+        for (slot, subscriptions) in [(0, &three[..]), (1, &envelope), (2, &either)] {
+            index.insert(slot, Some(subscriptions)).expect("valid");
+        }
+        index.insert(3, None).expect("valid");
+        index
+    }
+
+    #[test]
+    fn a_filter_is_asked_after_topic_and_type_and_one_that_takes_the_event_is_enough() {
+        let index = filtering();
+        let (paid, new) = (r#"{"state": "paid"}"#, r#"{"state": "new"}"#);
+        for (event_type, body, slots) in [
+            ("order.paid", paid, &[0, 1, 2, 3][..]),
+            ("order.paid", new, &[1, 3]),
+            ("t", new, &[2, 3]),
+            ("t", paid, &[0, 2, 3]),
+        ] {
+            let found = taken(&index, &parts("orders", event_type, body));
+            assert_eq!(found.taken, slots, "{event_type} {body}");
+            assert_eq!(found.malformed, []);
+        }
+    }
+
+    #[test]
+    fn who_asks_about_a_body_that_is_not_json_is_told_what_is_wrong_and_the_others_take_it() {
+        let index = filtering();
+        let found = taken(&index, &parts("orders", "order.paid", "{\"state\": }"));
+        assert_eq!(found.taken, [1, 3]);
+        let problem =
+            "the value is not JSON: a value expected at byte 10, but the filter of subscription";
+        assert_eq!(
+            found.malformed,
+            [
+                (0, format!("{problem} `0` asks about it")),
+                (2, format!("{problem} `paid` asks about it")),
+            ]
+        );
+        let found = taken(&index, &parts("orders", "t", "\u{0}"));
+        assert_eq!(
+            found.taken,
+            [2, 3],
+            "one that takes it without filter asks nothing"
+        );
+        assert_eq!(found.malformed.len(), 1);
+    }
+
+    #[test]
+    fn verdicts_are_told_for_each_dialect_that_was_asked() {
+        use Verdict::{FilteredOut, Malformed, Matched};
+        let index = filtering();
+        let verdicts = |event_type: &str, body: &str| -> Vec<(Dialect, Verdict)> {
+            taken(&index, &parts("orders", event_type, body))
+                .verdicts
+                .iter()
+                .collect()
+        };
+        let [eventbridge, hookdeck, shopify] = Dialect::ALL;
+        assert_eq!(
+            verdicts("order.paid", r#"{"state": "paid"}"#),
+            [(eventbridge, Matched), (hookdeck, Matched)],
+            "the first that takes it is enough"
+        );
+        assert_eq!(
+            verdicts("order.paid", "{}"),
+            [
+                (eventbridge, FilteredOut),
+                (hookdeck, Matched),
+                (shopify, FilteredOut)
+            ]
+        );
+        assert_eq!(
+            verdicts("user.paid", ""),
+            [
+                (eventbridge, Malformed),
+                (hookdeck, Malformed),
+                (shopify, Malformed)
+            ]
+        );
+        let none = taken(&SubscriptionIndex::default(), &parts("orders", "t", ""));
+        assert_eq!(none.verdicts.iter().count(), 0);
+    }
+
+    #[test]
+    fn what_is_held_back_says_which_condition_decided() {
+        let index = filtering();
+        let parts = parts("orders", "order.paid", r#"{"state": "new"}"#);
+        let held = |slots: &[u32]| {
+            let content = Content::new(parts);
+            index.held_back(&content, |slot| slots.contains(&slot))
+        };
+        let found = held(&[1, 2, 3]).expect("2 is held back");
+        assert_eq!((found.slot, &*found.subscription), (2, "paid"));
+        assert_eq!(found.dialect, Dialect::EventBridge);
+        let condition = found.decided.expect("one decided");
+        assert_eq!(condition.path, "/state");
+        assert_eq!(condition.wanted, "\"paid\"");
+        assert_eq!(condition.found.as_deref(), Some("\"new\""));
+        assert_eq!(held(&[0]).map(|found| found.slot), Some(0));
+        assert_eq!(held(&[1, 3]), None, "these take it");
+    }
+
+    #[test]
+    fn the_content_is_not_looked_into_without_need() {
+        let mut index = filtering();
+        index.remove(0);
+        index.remove(1);
+        let unasked = || unreachable!("no envelope is asked for");
+        let parts = Parts {
+            id: &unasked,
+            ..parts("orders", "t", "no JSON")
+        };
+        assert_eq!(taken(&index, &parts).malformed, []);
+    }
+
     /// Words of few letters, so that random subscriptions do match.
     fn types() -> impl Strategy<Value = String> {
         prop::collection::vec("a|b|ab|é|", 1..4).prop_map(|segments| segments.join("."))
@@ -435,11 +792,17 @@ mod tests {
         let subscription = (
             prop::option::of(prop::collection::vec(topics(), 0..3)),
             prop::option::of(prop::collection::vec(patterns(), 0..4)),
+            prop::option::weighted(0.3, any::<bool>()),
         )
-            .prop_map(|(topics, event_types)| Subscription {
-                id: None,
+            .prop_map(|(topics, event_types, filter)| Subscription {
                 topics,
                 event_types,
+                // The events of the property are `null`.
+                filter: filter.and_then(|takes| {
+                    let rule = if takes { "null" } else { "1" };
+                    filtered(Dialect::Hookdeck, Scope::Body, rule).filter
+                }),
+                ..Subscription::default()
             });
         prop::option::weighted(0.9, prop::collection::vec(subscription, 0..3))
     }
@@ -453,7 +816,10 @@ mod tests {
         let chooses = |subscription: &Subscription| {
             let topics = subscription.topics.as_ref();
             let types = subscription.event_types.as_ref();
-            topics.is_none_or(|topics| topics.iter().any(|t| t == topic))
+            let null = Item::null();
+            let filter = subscription.filter.as_ref();
+            filter.is_none_or(|filter| filter.filter.matches(null))
+                && topics.is_none_or(|topics| topics.iter().any(|t| t == topic))
                 && types.is_none_or(|types| {
                     types
                         .iter()
@@ -501,7 +867,8 @@ mod tests {
             for slot in destinations.keys() {
                 index.remove(*slot);
             }
-            prop_assert!(index.any_topic.is_empty() && index.by_topic.is_empty() && index.places.is_empty());
+            prop_assert!(index.any_topic.is_empty() && index.by_topic.is_empty());
+            prop_assert!(index.places.is_empty() && index.filters.is_empty());
         }
     }
 }

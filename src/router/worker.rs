@@ -9,15 +9,18 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::BorrowedMessage;
 
 use super::{Shared, positions};
+use crate::catalog::Found;
 use crate::dispatch::Work;
+use crate::domain::content::Content;
 use crate::domain::delivery::{DeadLetterReason, Delivery, Progress};
 use crate::domain::event::Event;
 use crate::domain::offset_ledger::OffsetLedger;
+use crate::domain::subscription_index::Verdict;
 use crate::kafka::consumer::Queue;
 use crate::kafka::partition::{Partition, Settle};
 use crate::kafka::record;
 use crate::sinks::prepared::Prepared;
-use crate::telemetry::metrics::SourceMetrics;
+use crate::telemetry::metrics::{FilterResult, SourceMetrics};
 use crate::wire::HeaderView;
 use crate::wire::source::SourceReader;
 
@@ -36,7 +39,7 @@ pub(super) struct Worker {
     partition: Arc<Partition>,
     reader: Arc<SourceReader>,
     metrics: SourceMetrics,
-    found: Vec<Arc<Prepared>>,
+    found: Found,
     /// The changes of topics that were looked at.
     changes: u64,
 }
@@ -63,7 +66,7 @@ impl Worker {
             queue,
             partition,
             reader,
-            found: Vec::new(),
+            found: Found::default(),
             changes: 0,
         })
     }
@@ -141,13 +144,19 @@ impl Worker {
             let record = record::copy(message, self.queue.topic());
             return Step::DeadRecord(record, DeadLetterReason::Loop, detail, settle);
         }
-        self.shared.parts.catalog.matching(
-            &metadata.tenant,
-            self.queue.topic(),
-            &metadata.event_type,
-            &mut self.found,
-        );
-        if self.found.is_empty() {
+        let id = || metadata.id(&view);
+        let content = Content::new(self.reader.parts(&view, &metadata, &id));
+        let (catalog, found) = (&self.shared.parts.catalog, &mut self.found);
+        catalog.matching(&metadata.tenant, &content, found);
+        for (dialect, verdict) in found.verdicts.iter() {
+            let result = match verdict {
+                Verdict::Matched => FilterResult::Matched,
+                Verdict::FilteredOut => FilterResult::FilteredOut,
+                Verdict::Malformed => FilterResult::Malformed,
+            };
+            self.metrics.filtered.get(dialect).get(result).inc();
+        }
+        if found.taken.is_empty() && found.malformed.is_empty() {
             self.metrics.events_unmatched.inc();
             settle.done();
             return Step::Nothing;
@@ -167,16 +176,24 @@ impl Worker {
                     .await;
             }
             Step::Deliver(event, now_ms, settle) => {
-                let one_of_several = self.found.len() > 1;
-                for prepared in self.found.drain(..) {
-                    let delivery = Delivery {
-                        event: Arc::clone(&event),
-                        destination: prepared.destination.id.clone(),
-                        document_offset: prepared.document_offset,
-                        progress: Progress::new(now_ms),
-                    };
+                let found = &mut self.found;
+                let one_of_several = found.taken.len() + found.malformed.len() > 1;
+                let delivery = |prepared: &Prepared| Delivery {
+                    event: Arc::clone(&event),
+                    destination: prepared.destination.id.clone(),
+                    document_offset: prepared.document_offset,
+                    progress: Progress::new(now_ms),
+                };
+                for (prepared, detail) in found.malformed.drain(..) {
+                    let (delivery, reason) = (delivery(&prepared), DeadLetterReason::Malformed);
+                    let outbox = &self.shared.parts.outbox;
+                    outbox
+                        .dead_letter(&delivery, reason, &detail, settle.split())
+                        .await;
+                }
+                for prepared in found.taken.drain(..) {
                     let work = Work {
-                        delivery,
+                        delivery: delivery(&prepared),
                         settle: settle.split(),
                         tier: None,
                         one_of_several,

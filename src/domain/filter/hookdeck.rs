@@ -10,7 +10,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::budget::{Spent, error};
+use super::budget::{Limits, Spent, error};
 use super::expression::{Expression, Kinds, Operand, Reference, Step};
 use super::javascript::Operator;
 use super::json::{Item, Kind};
@@ -24,9 +24,9 @@ fn refused(pointer: &str, message: impl Into<String>) -> FilterError {
 }
 
 /// Compiles a schema.
-pub(super) fn compile(rule: Item<'_>) -> Result<Expression, FilterError> {
+pub(super) fn compile(rule: Item<'_>, limits: &Limits) -> Result<Expression, FilterError> {
     let mut reader = Reader {
-        spent: Spent::new(Dialect::Hookdeck),
+        spent: Spent::new(Dialect::Hookdeck, limits),
     };
     Ok(reader.schema(rule, "")?.whole)
 }

@@ -5,8 +5,12 @@
 //! Invariant: nothing is rounded, merged or reordered: a number keeps its literal beside its `f64`, an object keeps a
 //! member that is given twice. Neither reading nor walking recurses deeper than [`MAX_DEPTH`].
 
+mod object;
+
 use std::borrow::Cow;
 use std::fmt;
+
+pub use object::Object;
 
 /// The deepest nesting of arrays and objects.
 pub const MAX_DEPTH: usize = 256;

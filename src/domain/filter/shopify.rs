@@ -6,11 +6,11 @@
 //! `null`; texts that are numbers or RFC 3339 times are compared as such; of a field named `tags` each part between commas
 //! is a value too.
 //!
-//! Invariant: parsing recurses once per parenthesis, at most [`MAX_DEPTH`] deep.
+//! Invariant: parsing recurses once per parenthesis, at most `depth_max` deep.
 
 use std::sync::Arc;
 
-use super::budget::{MAX_DEPTH, Spent};
+use super::budget::{Limits, Spent};
 use super::expression::{Expression, Leaf, Tree};
 use super::json::Item;
 use super::predicate::Predicate;
@@ -18,7 +18,7 @@ use super::search::{Comparator, Term};
 use super::{Dialect, FilterError};
 
 /// Compiles a search text.
-pub(super) fn compile(rule: Item<'_>) -> Result<Expression, FilterError> {
+pub(super) fn compile(rule: Item<'_>, limits: &Limits) -> Result<Expression, FilterError> {
     let Some(text) = rule.text() else {
         let message = format!(
             "a filter is a string, found {}; write it like \"type:Music AND price:>=10.00\"",
@@ -29,7 +29,7 @@ pub(super) fn compile(rule: Item<'_>) -> Result<Expression, FilterError> {
     let mut parser = Parser {
         chars: text.chars().collect(),
         at: 0,
-        spent: Spent::new(Dialect::Shopify),
+        spent: Spent::new(Dialect::Shopify, limits),
     };
     let expression = parser.query(0)?;
     if parser.peek().is_some() {
@@ -163,10 +163,11 @@ impl Parser {
 
     fn group(&mut self, depth: usize) -> Result<Expression, FilterError> {
         let open = self.at;
-        if depth >= MAX_DEPTH {
+        let most = self.spent.limits.depth_max;
+        if depth >= most {
             return Err(self.refused(
                 open,
-                format!("parentheses are nested deeper than {MAX_DEPTH} levels"),
+                format!("parentheses are nested deeper than {most} levels"),
             ));
         }
         self.at += 1;

@@ -2,6 +2,7 @@
 
 use super::family::{Label, label};
 use crate::domain::delivery::DeadLetterReason;
+use crate::domain::filter::Dialect;
 use crate::domain::outcome::Outcome;
 
 /// Why a delivery was handed over to its retry topic without an attempt.
@@ -95,6 +96,36 @@ label!(KafkaClient, "client" {
     Router => "router",
 });
 
+/// What became of an event under the filters of one dialect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FilterResult {
+    /// At least one took it.
+    Matched,
+    /// None took it.
+    FilteredOut,
+    /// None took it, and one asked about a body that is no JSON.
+    Malformed,
+}
+
+label!(FilterResult, "result" {
+    Matched => "matched",
+    FilteredOut => "filtered_out",
+    Malformed => "malformed",
+});
+
+impl Label for Dialect {
+    const NAME: &'static str = "dialect";
+    const VALUES: &'static [Self] = &Self::ALL;
+
+    fn index(self) -> usize {
+        self as usize
+    }
+
+    fn text(self) -> &'static str {
+        self.name()
+    }
+}
+
 impl Label for Outcome {
     const NAME: &'static str = "outcome";
     const VALUES: &'static [Self] = &Self::ALL;
@@ -140,6 +171,8 @@ mod tests {
         check::<LedgerOwner>();
         check::<CommitResult>();
         check::<KafkaClient>();
+        check::<FilterResult>();
+        check::<Dialect>();
         check::<Outcome>();
         check::<DeadLetterReason>();
     }
