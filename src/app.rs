@@ -138,8 +138,9 @@ pub async fn serve(
     };
     readiness.set("kafka", Ok(()));
 
+    let clock = Clock::system();
     let dedicated = Arc::new(DedicatedTopics::default());
-    let (events, attempts) = producers(&settings, found.max_message_bytes)?;
+    let (events, attempts) = producers(&settings, found.max_message_bytes, &clock)?;
     let outbox = Outbox::new(
         events.clone(),
         attempts.clone(),
@@ -162,7 +163,7 @@ pub async fn serve(
             outbox: Arc::clone(&outbox),
             memory: Arc::clone(&memory),
             metrics: metrics.clone(),
-            clock: Clock::system(),
+            clock: clock.clone(),
             instance: instance_name().into(),
         },
     );
@@ -208,7 +209,7 @@ pub async fn serve(
                 memory,
                 metrics: metrics.clone(),
                 readiness: readiness.clone(),
-                clock: Clock::system(),
+                clock: clock.clone(),
                 cluster_id: cluster_id.clone(),
             };
             let existed = found.sources.values().flatten();
@@ -240,7 +241,7 @@ pub async fn serve(
             names,
             metrics,
             readiness: readiness.clone(),
-            clock: Clock::system(),
+            clock,
             cluster_id,
         };
         let retry = Retry::new(parts, &consumer_config(&settings, "retry"), draining)
@@ -378,7 +379,11 @@ async fn wait_for_kafka(
 }
 
 /// The producers: one for records that hold events, sent soon; one for attempt records, batched.
-fn producers(settings: &Settings, max_message: i32) -> anyhow::Result<(Producer, Producer)> {
+fn producers(
+    settings: &Settings,
+    max_message: i32,
+    clock: &Clock,
+) -> anyhow::Result<(Producer, Producer)> {
     let mut events = client::config(&settings.kafka);
     or_default(&mut events, "message.max.bytes", &max_message.to_string());
     or_default(&mut events, "queue.buffering.max.kbytes", "65536");
@@ -387,8 +392,8 @@ fn producers(settings: &Settings, max_message: i32) -> anyhow::Result<(Producer,
     or_default(&mut attempts, "linger.ms", "10");
     or_default(&mut attempts, "compression.codec", "zstd");
     or_default(&mut attempts, "queue.buffering.max.messages", "200000");
-    let events = Producer::new(&events).context("the producer of events")?;
-    let attempts = Producer::new(&attempts).context("the producer of attempts")?;
+    let events = Producer::new(&events, clock.clone()).context("the producer of events")?;
+    let attempts = Producer::new(&attempts, clock.clone()).context("the producer of attempts")?;
     Ok((events, attempts))
 }
 

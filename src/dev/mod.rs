@@ -15,6 +15,7 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use crate::app::{self, Roles};
+use crate::clock::Clock;
 use crate::config;
 use crate::config::settings::Settings;
 use crate::kafka::client;
@@ -81,7 +82,7 @@ pub async fn run(options: Options, stop: watch::Receiver<bool>) -> anyhow::Resul
         ended.clone(),
     ));
     let clients = client::config(&settings.kafka);
-    let producer = Producer::new(&clients)?;
+    let producer = Producer::new(&clients, Clock::system())?;
     let destinations = documents(receiver);
     for document in &destinations {
         let id = document["id"].as_str().unwrap_or_default();

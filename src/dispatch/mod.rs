@@ -87,7 +87,7 @@ pub struct Parts {
     pub memory: Arc<Memory>,
     /// Where to count.
     pub metrics: Metrics,
-    /// The wall clock.
+    /// The brokers' time.
     pub clock: Clock,
     /// Names this process in attempt records.
     pub instance: Box<str>,

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaResult, RDKafkaErrorCode};
@@ -26,7 +26,12 @@ pub struct Assigned {
     /// Grows when an identity changes.
     changes: AtomicU64,
     partitions: Mutex<HashMap<TopicPartition, Arc<Partition>>>,
+    /// Those that were taken away lately, and when.
+    former: Mutex<HashMap<TopicPartition, (Instant, Arc<Partition>)>>,
 }
+
+/// For how long it is remembered what was settled in a partition that was taken away.
+const REMEMBER: Duration = Duration::from_secs(600);
 
 /// What a group committed for a partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,6 +53,7 @@ impl Assigned {
             identities: Mutex::default(),
             changes: AtomicU64::new(0),
             partitions: Mutex::default(),
+            former: Mutex::default(),
         }
     }
 
@@ -115,13 +121,56 @@ impl Assigned {
         true
     }
 
-    /// Takes partitions away.
+    /// Takes partitions away. What was settled in them is remembered for a while: a member that Kafka had lost sight of
+    /// may not commit it, and often gets the same partitions again.
     pub fn remove(&self, partitions: &[TopicPartition]) -> Vec<Arc<Partition>> {
-        let mut assigned = self.lock();
+        let (mut assigned, mut former) = (self.lock(), self.former());
+        let now = Instant::now();
+        former.retain(|_, (since, _)| now.duration_since(*since) < REMEMBER);
         partitions
             .iter()
-            .filter_map(|key| assigned.remove(key))
+            .filter_map(|key| {
+                let partition = assigned.remove(key)?;
+                former.insert(key.clone(), (now, Arc::clone(&partition)));
+                Some(partition)
+            })
             .collect()
+    }
+
+    fn former(
+        &self,
+    ) -> std::sync::MutexGuard<'_, HashMap<TopicPartition, (Instant, Arc<Partition>)>> {
+        self.former.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is committed, and what else this process settled before the partition was taken away: that stays settled,
+    /// whoever had the partition since.
+    fn with_remembered(
+        &self,
+        key: &TopicPartition,
+        identity: &str,
+        committed: Committed,
+    ) -> Committed {
+        let settled = match self.former().get(key) {
+            Some((_, partition)) if **partition.identity() == *identity => {
+                partition.settled_beyond(committed.position)
+            }
+            _ => None,
+        };
+        let Some((position, more)) = settled else {
+            return committed;
+        };
+        let beyond = |range: RangeInclusive<i64>| position.max(*range.start())..=*range.end();
+        Committed {
+            position,
+            finished: committed
+                .finished
+                .into_iter()
+                .map(beyond)
+                .chain(more)
+                .collect(),
+            ..committed
+        }
     }
 
     /// One of them.
@@ -136,7 +185,8 @@ impl Assigned {
         self.lock().values().cloned().collect()
     }
 
-    /// Looks up what the group committed for each of `partitions`, in their order. Blocks.
+    /// Looks up what the group committed for each of `partitions`, in their order, and adds what this process settled in
+    /// them when it had them last. Blocks.
     ///
     /// # Errors
     /// What Kafka answered.
@@ -152,7 +202,8 @@ impl Assigned {
         let found = consumer.committed_offsets(list, Duration::from_secs(10))?;
         partitions
             .iter()
-            .map(|(topic, number)| {
+            .map(|key| {
+                let (topic, number) = key;
                 let Some(element) = found.find_partition(topic, *number) else {
                     return Ok(None);
                 };
@@ -160,11 +211,20 @@ impl Assigned {
                 let identity = self.identity(topic);
                 let metadata = element.metadata();
                 Ok(match element.offset() {
-                    Offset::Offset(position) => Some(Committed {
-                        position,
-                        finished: commit_metadata::decode(metadata, &identity, topic, position),
-                        of_another_topic: commit_metadata::is_of_another_topic(metadata, &identity),
-                    }),
+                    Offset::Offset(position) => {
+                        let committed = Committed {
+                            position,
+                            finished: commit_metadata::decode(metadata, &identity, topic, position),
+                            of_another_topic: commit_metadata::is_of_another_topic(
+                                metadata, &identity,
+                            ),
+                        };
+                        Some(if committed.of_another_topic {
+                            committed
+                        } else {
+                            self.with_remembered(key, &identity, committed)
+                        })
+                    }
                     _ => None,
                 })
             })

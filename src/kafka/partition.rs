@@ -7,6 +7,7 @@
 //! leaves the offset open, and the event is read again after a restart or rebalance.
 //! Invariant: a partition belongs to one assignment; a ticket of an older assignment touches only its own ledger.
 
+use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -170,6 +171,23 @@ impl Partition {
     #[must_use]
     pub fn next_offset(&self) -> Option<i64> {
         self.ledger().next_offset().or(self.start)
+    }
+
+    /// What is settled for sure, beside what is committed as `position`: from which offset on there is something to do,
+    /// and which offsets beyond it are finished. `None` where the position was set back to before all that is known here.
+    #[must_use]
+    pub fn settled_beyond(&self, position: i64) -> Option<(i64, Vec<RangeInclusive<i64>>)> {
+        if position < self.start.unwrap_or(0) {
+            return None;
+        }
+        let ledger = self.ledger();
+        let position = ledger.position().or(self.start)?.max(position);
+        let finished = ledger
+            .finished_beyond()
+            .map(|range| position.max(*range.start())..=*range.end())
+            .filter(|range| !range.is_empty())
+            .collect();
+        Some((position, finished))
     }
 
     /// Takes an offset that was just read. `None`: it was settled before, nothing is to be done.
@@ -457,6 +475,44 @@ mod tests {
         partition.commit_again();
         assert_eq!(partition.to_commit(false, encode), Some((6, String::new())));
         assert_eq!(partition.to_commit(true, encode), Some((6, String::new())));
+    }
+
+    #[test]
+    fn what_was_settled_counts_where_the_committed_position_lies_behind_it_and_not_where_it_was_set_back()
+     {
+        let bounds = Bounds {
+            events: 10,
+            span: 100,
+        };
+        let partition = Partition::new(
+            "t".into(),
+            0,
+            "c".into(),
+            Some(5),
+            OffsetLedger::new([]),
+            bounds,
+            Memory::new(1000),
+        );
+        assert_eq!(partition.settled_beyond(5), Some((5, vec![])));
+        for settled in [5, 6] {
+            partition.begin(settled, 1, 0).expect("new").done();
+        }
+        let open = partition.begin(7, 1, 0).expect("new");
+        for settled in [8, 9, 10] {
+            partition.begin(settled, 1, 0).expect("new").done();
+        }
+        partition.revoke();
+        assert_eq!(partition.settled_beyond(5), Some((7, vec![8..=10])));
+        assert_eq!(partition.settled_beyond(7), Some((7, vec![8..=10])));
+        assert_eq!(
+            partition.settled_beyond(9),
+            Some((9, vec![9..=10])),
+            "others went on"
+        );
+        assert_eq!(partition.settled_beyond(20), Some((20, vec![])));
+        assert_eq!(partition.settled_beyond(4), None, "somebody set it back");
+        open.done();
+        assert_eq!(partition.settled_beyond(5), Some((11, vec![])), "later");
     }
 
     #[test]

@@ -169,8 +169,7 @@ impl Reader {
                     return true;
                 };
                 let delay = self.shared.parts.outbox.tiers().delay(self.tier);
-                // Measured once against the wall clock and never longer than the tier, so that a step of either clock
-                // cannot hold a record for ever.
+                // Never longer than the tier, wherever the clocks stand.
                 let left = record.timestamp_ms
                     + i64::try_from(delay.as_millis()).unwrap_or(i64::MAX)
                     - now_ms;

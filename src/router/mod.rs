@@ -38,14 +38,13 @@ use crate::wire::source::SourceReader;
 /// How often all positions are sent, changed or not.
 const KEEP: Duration = Duration::from_secs(1);
 
+/// For how long the last commit of partitions is tried. While others join, a commit waits behind the request to join and
+/// is then refused, as one of the generation before; the next one counts. Others join when they have given up what they
+/// have to, for which they may wait `ledger.revoke_timeout`.
+const FINAL_COMMIT: Duration = Duration::from_secs(10);
+
 /// For how long the ids of topics are waited for.
 const IDS: Duration = Duration::from_secs(5);
-
-/// For how long a commit is tried when partitions are taken away while the group is rebalancing again.
-const REVOKE_COMMIT: Duration = Duration::from_secs(2);
-
-/// For how long the last commit is tried.
-const FINAL_COMMIT: Duration = Duration::from_secs(5);
 
 /// What the role works with.
 #[derive(Debug, Clone)]
@@ -64,7 +63,7 @@ pub struct Parts {
     pub metrics: Metrics,
     /// Where to say what is missing.
     pub readiness: Readiness,
-    /// The wall clock.
+    /// The brokers' time.
     pub clock: Clock,
     /// Guards commit metadata.
     pub cluster_id: String,
@@ -120,21 +119,18 @@ impl Shared {
 
     /// Commits the positions of partitions that are read no more here, also those that were sent before: what became of
     /// these is not known. Tries again for a while, since the group may be rebalancing. Blocks.
-    fn commit_finally(
-        &self,
-        consumer: &BaseConsumer<Context>,
-        partitions: &[Arc<Partition>],
-        limit: Duration,
-    ) {
-        let until = std::time::Instant::now() + limit;
+    fn commit_finally(&self, consumer: &BaseConsumer<Context>, partitions: &[Arc<Partition>]) {
+        let until = std::time::Instant::now() + FINAL_COMMIT;
         loop {
+            // One that is sent in time may be answered late.
+            let last = std::time::Instant::now() > until;
             let sent = self
                 .assigned
                 .commit(consumer, partitions, true, CommitMode::Sync);
             self.count_commit(sent.is_ok());
             match sent {
                 Ok(_) => return,
-                Err(error) if std::time::Instant::now() > until => {
+                Err(error) if last || consumer.assignment_lost() => {
                     tracing::warn!(error = %error, "the last positions could not be committed; events may be repeated");
                     return;
                 }
@@ -298,7 +294,7 @@ impl Router {
             .await;
         let consumer = Arc::clone(&self.consumer);
         let closed = tokio::task::spawn_blocking(move || {
-            shared.commit_finally(consumer.client(), &shared.assigned.all(), FINAL_COMMIT);
+            shared.commit_finally(consumer.client(), &shared.assigned.all());
             consumer.close();
         });
         if closed.await.is_err() {
@@ -426,7 +422,7 @@ impl Assignments for RouterAssignments {
         let limit = if stopping { Duration::ZERO } else { limit };
         shared.runtime.block_on(shared.finish(&taken, limit));
         if !lost {
-            shared.commit_finally(consumer, &taken, REVOKE_COMMIT);
+            shared.commit_finally(consumer, &taken);
         }
         self.tell_share();
     }

@@ -193,7 +193,10 @@ impl Kafka {
             .get_or_insert_with(|| {
                 self.client()
                     .set("linger.ms", "0")
-                    .set("message.timeout.ms", "30000")
+                    // What it writes again after a fault stands there once.
+                    .set("enable.idempotence", "true")
+                    .set("message.timeout.ms", "60000")
+                    // More than any topic of the tests takes.
                     .set("message.max.bytes", "20000000")
                     .create()
                     .expect("a producer")
