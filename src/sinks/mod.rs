@@ -171,6 +171,9 @@ pub fn kinds() -> impl Iterator<Item = &'static str> {
         .map(|(kind, _)| *kind)
 }
 
+/// The type of sample events; all that sinks tell of one says that it is a test.
+pub const TEST_TYPE: &str = "posthaste.test";
+
 /// One attempt that is to be made.
 #[derive(Debug, Clone, Copy)]
 pub struct Outgoing<'a> {
@@ -184,6 +187,13 @@ pub struct Outgoing<'a> {
     pub replay: Option<&'a str>,
     /// The time of the attempt, in milliseconds since 1970.
     pub now_ms: i64,
+}
+
+impl Outgoing<'_> {
+    /// Whether it is a sample, sent to see whether the destination works.
+    fn is_test(&self) -> bool {
+        &*self.event.event_type == TEST_TYPE
+    }
 }
 
 /// Clients that cannot be made.

@@ -2,4 +2,6 @@
 
 pub(crate) mod contract;
 
+mod hookdeck;
+mod pubsub;
 mod webhook;
