@@ -7,6 +7,7 @@
 //! ticket when the broker has acknowledged it. One whose assignment ended before its attempt started is dropped.
 
 mod attempt;
+mod crowd;
 mod entry;
 mod queues;
 

@@ -146,8 +146,12 @@ impl Shared {
         }
     }
 
-    /// Looks up the ids of topics and tells the workers where one was made again. Blocks.
-    fn note_ids(&self, consumer: &BaseConsumer<Context>, topics: &[Arc<str>]) {
+    /// Looks up the ids of topics, and tells the workers and the log where one was made again. Blocks.
+    fn note_ids(
+        &self,
+        consumer: &BaseConsumer<Context>,
+        topics: &[Arc<str>],
+    ) -> HashMap<Arc<str>, Arc<str>> {
         let ids = topic_ids::look_up(consumer.client(), topics, IDS);
         for topic in self.assigned.note_ids(&ids) {
             tracing::error!(
@@ -155,6 +159,7 @@ impl Shared {
                 "the topic was deleted and made again: what was not read of the old one is gone, the new one is read from its beginning"
             );
         }
+        ids
     }
 
     fn send(&self, consumer: &SplitConsumer, even_unchanged: bool) {
