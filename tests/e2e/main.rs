@@ -10,6 +10,7 @@ mod cli;
 mod crash;
 mod dead_letters;
 mod delivery;
+mod filters;
 mod harness;
 mod retries;
 mod security;
