@@ -17,6 +17,7 @@ use tokio::sync::watch;
 
 use crate::app::{self, Roles};
 use crate::cli::stdout::Stdout;
+use crate::clock::Clock;
 use crate::config;
 use crate::config::settings::Settings;
 use crate::kafka::client;
@@ -83,7 +84,7 @@ pub async fn run(options: Options, stop: watch::Receiver<bool>) -> anyhow::Resul
         ended.clone(),
     ));
     let clients = client::config(&settings.kafka);
-    let producer = Producer::new(&clients)?;
+    let producer = Producer::new(&clients, Clock::system())?;
     let destinations = documents(receiver);
     for document in &destinations {
         let id = document["id"].as_str().unwrap_or_default();
@@ -255,7 +256,8 @@ async fn wait_until_ready(
         match client.get(&url).send().await {
             Ok(answer) if answer.status().is_success() => {
                 let text = client.get(&metrics).send().await?.text().await?;
-                if in_force(&text) >= destinations {
+                // Another process may have taken the port before us; then ours has ended.
+                if in_force(&text) >= destinations && !serving.is_finished() {
                     return Ok(());
                 }
                 "the sample destinations are not in force yet".clone_into(&mut last);

@@ -47,6 +47,14 @@ pub(crate) struct Entry<W> {
     /// Attempts in flight: when each started, and its kind.
     pub(crate) started: Vec<(u64, Millis, Kind)>,
     pub(crate) last: Kind,
+    /// When an attempt ended last that was not slow.
+    pub(crate) prompt: Option<Millis>,
+    /// Its last attempt that ended, or one that has not, is slow.
+    pub(crate) slow: bool,
+    /// Until when that is remembered while it has nothing to do.
+    pub(crate) slow_until: Millis,
+    /// Waits until there is room for destinations like it.
+    pub(crate) parked: bool,
     /// Has slow attempts while these hold half of all slots.
     pub(crate) blocked: bool,
     pub(crate) in_fresh_ring: bool,
@@ -67,6 +75,10 @@ impl<W> Entry<W> {
             fresh_bytes: 0,
             started: Vec::new(),
             last: Kind::Backlog,
+            prompt: None,
+            slow: false,
+            slow_until: 0,
+            parked: false,
             blocked: false,
             in_fresh_ring: false,
             in_backlog_ring: false,
@@ -117,6 +129,11 @@ impl<W> Entry<W> {
         self.flying(kind) < half
     }
 
+    /// Whether it has ended attempts promptly until `patience` ago: it does not just hold its slots.
+    pub(crate) fn is_prompt(&self, now: Millis, patience: Millis) -> bool {
+        self.prompt.is_some_and(|at| now - at < patience)
+    }
+
     pub(crate) fn is_idle(&mut self, now: Millis) -> bool {
         self.fresh.is_empty()
             && self.backlog.is_empty()
@@ -124,6 +141,8 @@ impl<W> Entry<W> {
             // Else a ring would name it once more each time that it comes and goes.
             && !self.in_fresh_ring
             && !self.in_backlog_ring
+            && !self.parked
+            && !(self.slow && now < self.slow_until)
             && self.limit.is_at_rest(now)
     }
 }

@@ -321,9 +321,9 @@ fn nothing_is_kept_of_destinations_at_rest() {
 /// A destination with one fresh event, whose turn it is, and one of the backlog, while others hold all slots.
 fn one_of_each_without_a_slot() -> (Queues<u32>, Vec<Start<u32>>) {
     let mut queues = Queues::new(limits(2));
-    for work in [7, 8] {
+    for (name, work) in [("other", 7), ("another", 8)] {
         queues
-            .offer_fresh(&id("other"), FREE, work, 1, false, 0)
+            .offer_fresh(&id(name), FREE, work, 1, false, 0)
             .expect("room");
     }
     let others = drain(&mut queues, 0);
@@ -401,4 +401,126 @@ fn a_ring_names_a_destination_once() {
         queues.sweep(now + 1001);
     }
     assert_eq!(queues.fresh_ring.len(), 1);
+}
+
+/// Offers so many fresh deliveries and starts what may start; returns how many are in flight then.
+fn offer_many(queues: &mut Queues<u32>, name: &str, count: u32, now: Millis) -> Vec<Start<u32>> {
+    let wide = Allowance {
+        concurrency: 8,
+        ..FREE
+    };
+    let mut started = Vec::new();
+    for work in 0..count {
+        // What finds a full queue is handed over, and no matter here.
+        if queues
+            .offer_fresh(&id(name), wide, work, 1, false, now)
+            .is_ok()
+        {
+            started.extend(drain(queues, now));
+        }
+    }
+    started
+}
+
+#[test]
+fn destinations_that_hang_leave_half_of_the_slots_to_those_that_do_not() {
+    let mut queues = Queues::new(limits(20));
+    for name in ["a", "b", "c", "d"] {
+        offer_many(&mut queues, name, 20, 0);
+    }
+    // Ten for who came first, and one for each that has none.
+    assert_eq!(queues.in_flight(), (12, 0));
+    for now in 0..100 {
+        for start in offer_many(&mut queues, "healthy", 1, now) {
+            queues.finish(&start.destination, start.token, Effect::None, now);
+        }
+    }
+    assert_eq!(queues.queued(), 12, "only the hanging ones' wait");
+}
+
+#[test]
+fn who_gives_slots_back_may_use_them_all_and_who_waited_goes_on_when_there_is_room() {
+    let mut queues = Queues::new(limits(20));
+    let hanging = offer_many(&mut queues, "a", 20, 0);
+    let more = offer_many(&mut queues, "b", 20, 0);
+    assert_eq!((hanging.len(), more.len()), (8, 2));
+    // It has ended one: now it is trusted with its whole concurrency.
+    let first = &more[0];
+    queues.finish(&first.destination, first.token, Effect::None, 1);
+    let again = drain(&mut queues, 1);
+    assert_eq!(
+        again.len(),
+        3,
+        "all that its queue held, while more than half are taken"
+    );
+    assert_eq!(queues.in_flight(), (12, 0));
+    // One that was parked goes on by itself once half of the slots are free.
+    let parked = offer_many(&mut queues, "c", 3, 1);
+    assert_eq!(parked.len(), 1);
+    for start in hanging.iter().chain(&again) {
+        queues.finish(&start.destination, start.token, Effect::None, 5000);
+    }
+    let names: Vec<String> = drain(&mut queues, 5000)
+        .iter()
+        .map(|start| start.destination.to_string())
+        .collect();
+    assert!(names.contains(&id("c").to_string()), "{names:?}");
+}
+
+#[test]
+fn destinations_known_to_be_slow_share_half_of_the_slots_however_many_they_are() {
+    let mut queues = Queues::new(limits(20));
+    let names: Vec<String> = (0..30).map(|number| format!("slow-{number}")).collect();
+    let mut started = Vec::new();
+    for name in &names {
+        started.extend(offer_many(&mut queues, name, 2, 0));
+    }
+    assert_eq!(queues.in_flight(), (20, 0), "nobody could know");
+    // They time out, each of the others gets its turn, and at last all are known.
+    let mut now = 0;
+    for _ in 0..3 {
+        now += 15_000;
+        for start in std::mem::take(&mut started) {
+            queues.finish(&start.destination, start.token, Effect::None, now);
+        }
+        for name in &names {
+            started.extend(offer_many(&mut queues, name, 2, now));
+        }
+    }
+    assert_eq!(queues.in_flight(), (10, 0));
+    for _ in 0..100 {
+        for start in offer_many(&mut queues, "healthy", 1, now) {
+            queues.finish(&start.destination, start.token, Effect::None, now);
+        }
+    }
+    // Slow is not refused: while others take all the rest, each ended one makes room for the next.
+    let before = queues.queued();
+    for number in 0..10 {
+        offer_many(&mut queues, &format!("other-{number}"), 1, now);
+    }
+    assert_eq!(queues.in_flight(), (20, 0));
+    let first = started.remove(0);
+    queues.finish(&first.destination, first.token, Effect::None, now + 5000);
+    let next = drain(&mut queues, now + 5000);
+    assert_eq!(next.len(), 1);
+    assert_eq!(queues.queued(), before - 1);
+}
+
+#[test]
+fn a_destination_that_answers_again_is_not_slow_any_more() {
+    let mut queues = Queues::new(limits(4));
+    let mut now = 0;
+    for (takes, slow) in [(2000, true), (1999, false), (5000, true), (0, false)] {
+        for start in offer_many(&mut queues, "a", 1, now) {
+            now += takes;
+            queues.finish(&start.destination, start.token, Effect::None, now);
+        }
+        assert_eq!(queues.len(), usize::from(slow), "after {takes} ms");
+    }
+    offer_many(&mut queues, "a", 1, now);
+    queues.sweep(now + 2000);
+    assert_eq!(
+        queues.slow_in_flight, 1,
+        "one that has not ended yet counts too"
+    );
 }

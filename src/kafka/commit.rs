@@ -4,8 +4,9 @@
 
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaResult, RDKafkaErrorCode};
@@ -20,8 +21,17 @@ use crate::telemetry::metrics::LedgerMetrics;
 #[derive(Debug)]
 pub struct Assigned {
     cluster_id: String,
+    /// By topic: what guards its commit metadata, where more than the cluster is known.
+    identities: Mutex<HashMap<Arc<str>, Arc<str>>>,
+    /// Grows when an identity changes.
+    changes: AtomicU64,
     partitions: Mutex<HashMap<TopicPartition, Arc<Partition>>>,
+    /// Those that were taken away lately, and when.
+    former: Mutex<HashMap<TopicPartition, (Instant, Arc<Partition>)>>,
 }
+
+/// For how long it is remembered what was settled in a partition that was taken away.
+const REMEMBER: Duration = Duration::from_secs(600);
 
 /// What a group committed for a partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +40,8 @@ pub struct Committed {
     pub position: i64,
     /// Offsets beyond it that are finished.
     pub finished: Vec<RangeInclusive<i64>>,
+    /// It was committed for another topic, which had the same name.
+    pub of_another_topic: bool,
 }
 
 impl Assigned {
@@ -38,8 +50,49 @@ impl Assigned {
     pub fn new(cluster_id: String) -> Self {
         Self {
             cluster_id,
+            identities: Mutex::default(),
+            changes: AtomicU64::new(0),
             partitions: Mutex::default(),
+            former: Mutex::default(),
         }
+    }
+
+    /// What guards the commit metadata of a topic's partitions: the cluster, and the topic's id where it was noted.
+    #[must_use]
+    pub fn identity(&self, topic: &Arc<str>) -> Arc<str> {
+        let identities = self
+            .identities
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        identities
+            .get(topic)
+            .map_or_else(|| Arc::from(&*self.cluster_id), Arc::clone)
+    }
+
+    /// Notes the ids that topics have now; tells those that had another one before: they were made again.
+    pub fn note_ids(&self, ids: &HashMap<Arc<str>, Arc<str>>) -> Vec<Arc<str>> {
+        let mut identities = self
+            .identities
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let mut changed = Vec::new();
+        for (topic, id) in ids {
+            let identity = Arc::from(commit_metadata::identity(&self.cluster_id, Some(id)));
+            let before = identities.insert(Arc::clone(topic), Arc::clone(&identity));
+            if before.is_some_and(|before| before != identity) {
+                changed.push(Arc::clone(topic));
+            }
+        }
+        if !changed.is_empty() {
+            self.changes.fetch_add(1, Ordering::Release);
+        }
+        changed
+    }
+
+    /// A number that grows when a topic was made again.
+    #[must_use]
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<TopicPartition, Arc<Partition>>> {
@@ -56,13 +109,68 @@ impl Assigned {
         );
     }
 
-    /// Takes partitions away.
-    pub fn remove(&self, partitions: &[TopicPartition]) -> Vec<Arc<Partition>> {
+    /// Puts a partition in the place of one that is assigned. False where that one is not any more.
+    #[must_use]
+    pub fn replace(&self, before: &Arc<Partition>, after: Arc<Partition>) -> bool {
         let mut assigned = self.lock();
+        let key = (Arc::clone(before.topic()), before.number());
+        match assigned.get_mut(&key) {
+            Some(held) if Arc::ptr_eq(held, before) => *held = after,
+            _ => return false,
+        }
+        true
+    }
+
+    /// Takes partitions away. What was settled in them is remembered for a while: a member that Kafka had lost sight of
+    /// may not commit it, and often gets the same partitions again.
+    pub fn remove(&self, partitions: &[TopicPartition]) -> Vec<Arc<Partition>> {
+        let (mut assigned, mut former) = (self.lock(), self.former());
+        let now = Instant::now();
+        former.retain(|_, (since, _)| now.duration_since(*since) < REMEMBER);
         partitions
             .iter()
-            .filter_map(|key| assigned.remove(key))
+            .filter_map(|key| {
+                let partition = assigned.remove(key)?;
+                former.insert(key.clone(), (now, Arc::clone(&partition)));
+                Some(partition)
+            })
             .collect()
+    }
+
+    fn former(
+        &self,
+    ) -> std::sync::MutexGuard<'_, HashMap<TopicPartition, (Instant, Arc<Partition>)>> {
+        self.former.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What is committed, and what else this process settled before the partition was taken away: that stays settled,
+    /// whoever had the partition since.
+    fn with_remembered(
+        &self,
+        key: &TopicPartition,
+        identity: &str,
+        committed: Committed,
+    ) -> Committed {
+        let settled = match self.former().get(key) {
+            Some((_, partition)) if **partition.identity() == *identity => {
+                partition.settled_beyond(committed.position)
+            }
+            _ => None,
+        };
+        let Some((position, more)) = settled else {
+            return committed;
+        };
+        let beyond = |range: RangeInclusive<i64>| position.max(*range.start())..=*range.end();
+        Committed {
+            position,
+            finished: committed
+                .finished
+                .into_iter()
+                .map(beyond)
+                .chain(more)
+                .collect(),
+            ..committed
+        }
     }
 
     /// One of them.
@@ -77,7 +185,8 @@ impl Assigned {
         self.lock().values().cloned().collect()
     }
 
-    /// Looks up what the group committed for each of `partitions`, in their order. Blocks.
+    /// Looks up what the group committed for each of `partitions`, in their order, and adds what this process settled in
+    /// them when it had them last. Blocks.
     ///
     /// # Errors
     /// What Kafka answered.
@@ -93,21 +202,29 @@ impl Assigned {
         let found = consumer.committed_offsets(list, Duration::from_secs(10))?;
         partitions
             .iter()
-            .map(|(topic, number)| {
+            .map(|key| {
+                let (topic, number) = key;
                 let Some(element) = found.find_partition(topic, *number) else {
                     return Ok(None);
                 };
                 element.error()?;
+                let identity = self.identity(topic);
+                let metadata = element.metadata();
                 Ok(match element.offset() {
-                    Offset::Offset(position) => Some(Committed {
-                        position,
-                        finished: commit_metadata::decode(
-                            element.metadata(),
-                            &self.cluster_id,
-                            topic,
+                    Offset::Offset(position) => {
+                        let committed = Committed {
                             position,
-                        ),
-                    }),
+                            finished: commit_metadata::decode(metadata, &identity, topic, position),
+                            of_another_topic: commit_metadata::is_of_another_topic(
+                                metadata, &identity,
+                            ),
+                        };
+                        Some(if committed.of_another_topic {
+                            committed
+                        } else {
+                            self.with_remembered(key, &identity, committed)
+                        })
+                    }
                     _ => None,
                 })
             })
@@ -131,7 +248,7 @@ impl Assigned {
             let topic = partition.topic();
             let next = partition.to_commit(even_unchanged, |position, ledger| {
                 commit_metadata::encode(
-                    &self.cluster_id,
+                    partition.identity(),
                     topic,
                     position,
                     ledger.finished_beyond(),

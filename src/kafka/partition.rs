@@ -7,6 +7,7 @@
 //! leaves the offset open, and the event is read again after a restart or rebalance.
 //! Invariant: a partition belongs to one assignment; a ticket of an older assignment touches only its own ledger.
 
+use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -88,6 +89,8 @@ pub struct Bounds {
 pub struct Partition {
     topic: Arc<str>,
     number: i32,
+    /// Guards its commit metadata.
+    identity: Arc<str>,
     /// Where its reading started, if that was an offset.
     start: Option<i64>,
     ledger: Mutex<OffsetLedger>,
@@ -105,11 +108,13 @@ pub struct Partition {
 }
 
 impl Partition {
-    /// A partition whose ledger starts after what was committed; `start`: at this offset, if that is known.
+    /// A partition whose ledger starts after what was committed; `start`: at this offset, if that is known. `identity`
+    /// guards its commit metadata.
     #[must_use]
     pub fn new(
         topic: Arc<str>,
         number: i32,
+        identity: Arc<str>,
         start: Option<i64>,
         ledger: OffsetLedger,
         bounds: Bounds,
@@ -118,6 +123,7 @@ impl Partition {
         Arc::new(Self {
             topic,
             number,
+            identity,
             start,
             ledger: Mutex::new(ledger),
             bounds,
@@ -143,6 +149,12 @@ impl Partition {
         self.number
     }
 
+    /// What guards its commit metadata: the cluster, and the topic's id where it is known.
+    #[must_use]
+    pub fn identity(&self) -> &Arc<str> {
+        &self.identity
+    }
+
     /// The ledger, for reading and metrics.
     pub fn ledger(&self) -> MutexGuard<'_, OffsetLedger> {
         // A panic while it was held is a bug elsewhere; the ledger itself changes in single steps.
@@ -153,6 +165,29 @@ impl Partition {
     #[must_use]
     pub fn position(&self) -> Option<i64> {
         self.ledger().position().or(self.start)
+    }
+
+    /// The offset that is read next, if that is known.
+    #[must_use]
+    pub fn next_offset(&self) -> Option<i64> {
+        self.ledger().next_offset().or(self.start)
+    }
+
+    /// What is settled for sure, beside what is committed as `position`: from which offset on there is something to do,
+    /// and which offsets beyond it are finished. `None` where the position was set back to before all that is known here.
+    #[must_use]
+    pub fn settled_beyond(&self, position: i64) -> Option<(i64, Vec<RangeInclusive<i64>>)> {
+        if position < self.start.unwrap_or(0) {
+            return None;
+        }
+        let ledger = self.ledger();
+        let position = ledger.position().or(self.start)?.max(position);
+        let finished = ledger
+            .finished_beyond()
+            .map(|range| position.max(*range.start())..=*range.end())
+            .filter(|range| !range.is_empty())
+            .collect();
+        Some((position, finished))
     }
 
     /// Takes an offset that was just read. `None`: it was settled before, nothing is to be done.
@@ -371,6 +406,7 @@ mod tests {
         Partition::new(
             "t".into(),
             0,
+            "c".into(),
             None,
             OffsetLedger::new([]),
             bounds,
@@ -442,13 +478,59 @@ mod tests {
     }
 
     #[test]
+    fn what_was_settled_counts_where_the_committed_position_lies_behind_it_and_not_where_it_was_set_back()
+     {
+        let bounds = Bounds {
+            events: 10,
+            span: 100,
+        };
+        let partition = Partition::new(
+            "t".into(),
+            0,
+            "c".into(),
+            Some(5),
+            OffsetLedger::new([]),
+            bounds,
+            Memory::new(1000),
+        );
+        assert_eq!(partition.settled_beyond(5), Some((5, vec![])));
+        for settled in [5, 6] {
+            partition.begin(settled, 1, 0).expect("new").done();
+        }
+        let open = partition.begin(7, 1, 0).expect("new");
+        for settled in [8, 9, 10] {
+            partition.begin(settled, 1, 0).expect("new").done();
+        }
+        partition.revoke();
+        assert_eq!(partition.settled_beyond(5), Some((7, vec![8..=10])));
+        assert_eq!(partition.settled_beyond(7), Some((7, vec![8..=10])));
+        assert_eq!(
+            partition.settled_beyond(9),
+            Some((9, vec![9..=10])),
+            "others went on"
+        );
+        assert_eq!(partition.settled_beyond(20), Some((20, vec![])));
+        assert_eq!(partition.settled_beyond(4), None, "somebody set it back");
+        open.done();
+        assert_eq!(partition.settled_beyond(5), Some((11, vec![])), "later");
+    }
+
+    #[test]
     fn where_nothing_was_read_yet_the_start_is_kept_alive() {
         let bounds = Bounds {
             events: 10,
             span: 100,
         };
         let ledger = OffsetLedger::new([8..=9]);
-        let partition = Partition::new("t".into(), 0, Some(7), ledger, bounds, Memory::new(1000));
+        let partition = Partition::new(
+            "t".into(),
+            0,
+            "c".into(),
+            Some(7),
+            ledger,
+            bounds,
+            Memory::new(1000),
+        );
         let finished =
             |_: i64, ledger: &OffsetLedger| format!("{:?}", ledger.finished_beyond().next());
         assert_eq!(partition.position(), Some(7));

@@ -61,7 +61,7 @@ pub struct Parts {
     pub metrics: Metrics,
     /// Where to say what is missing.
     pub readiness: Readiness,
-    /// The wall clock.
+    /// The brokers' time.
     pub clock: Clock,
     /// Guards commit metadata.
     pub cluster_id: String,
@@ -300,6 +300,7 @@ impl Shared {
             let partition = Partition::new(
                 Arc::clone(topic),
                 *number,
+                self.assigned.identity(topic),
                 position,
                 ledger,
                 bounds,

@@ -305,6 +305,9 @@ async fn dev_needs_nothing_else_and_accounts_for_everything() {
         0,
         &["dead", "retr", "posthaste publish", "http://127.0.0.1:"],
     );
+    // Without an end, but nobody looks any more. Not beside the first: both would like the same port.
+    let done = head(&["dev"], "").await;
+    assert_eq!((done.code, &*done.stderr), (0, ""));
 }
 
 #[tokio::test]
@@ -312,11 +315,7 @@ async fn a_command_whose_output_is_closed_ends_quietly() {
     let rule = r#"{"id": 1, "dialect": "shopify", "rule": "a:1", "event": {}}"#;
     let rules = format!("{rule}\n").repeat(20_000);
     let urls = "http://127.0.0.1/\n".repeat(20_000);
-    for (arguments, input) in [
-        (&["dev"][..], ""),
-        (&["filter", "batch"], &*rules),
-        (&["egress"], &*urls),
-    ] {
+    for (arguments, input) in [(&["filter", "batch"][..], &*rules), (&["egress"], &*urls)] {
         let done = head(arguments, input).await;
         assert!(!done.stdout.is_empty(), "{arguments:?} wrote a line");
         assert_eq!((done.code, &*done.stderr), (0, ""), "{arguments:?}");

@@ -1,0 +1,5 @@
+//! Sinks against counterparts that speak their protocols.
+
+pub(crate) mod contract;
+
+mod webhook;
