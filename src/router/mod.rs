@@ -7,6 +7,7 @@
 //! Invariant: a partition waits only for the bounds of its own ledger, for the memory of all, or while the
 //! configuration is stale; never for one destination.
 
+mod held_back;
 mod positions;
 mod worker;
 
@@ -75,6 +76,7 @@ struct Shared {
     assigned: Assigned,
     workers: Mutex<HashMap<TopicPartition, JoinHandle<()>>>,
     readers: Mutex<HashMap<Arc<str>, Arc<SourceReader>>>,
+    held_back: held_back::Sample,
     /// Topics that existed when this instance started, with their ids where these could be told.
     existed: HashMap<Arc<str>, Option<Arc<str>>>,
     consumer: std::sync::OnceLock<Arc<SplitConsumer>>,
@@ -218,6 +220,7 @@ impl Router {
             assigned: Assigned::new(parts.cluster_id.clone()),
             workers: Mutex::default(),
             readers: Mutex::default(),
+            held_back: held_back::Sample::default(),
             existed,
             consumer: std::sync::OnceLock::new(),
             runtime: Handle::current(),
