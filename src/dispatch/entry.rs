@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
+use super::queues::Limits;
 use crate::domain::rate_limit::RateLimit;
 
 /// Milliseconds on a clock that never jumps.
@@ -46,6 +47,8 @@ pub(crate) struct Entry<W> {
     pub(crate) fresh_bytes: usize,
     /// Attempts in flight: when each started, and its kind.
     pub(crate) started: Vec<(u64, Millis, Kind)>,
+    /// How long attempts take, the latest ones counting most; `None`: none has ended yet.
+    attempt_ms: Option<f64>,
     pub(crate) last: Kind,
     /// Has slow attempts while these hold half of all slots.
     pub(crate) blocked: bool,
@@ -66,6 +69,7 @@ impl<W> Entry<W> {
             backlog: VecDeque::new(),
             fresh_bytes: 0,
             started: Vec::new(),
+            attempt_ms: None,
             last: Kind::Backlog,
             blocked: false,
             in_fresh_ring: false,
@@ -73,6 +77,36 @@ impl<W> Entry<W> {
             timer: None,
             room: Arc::new(Notify::new()),
         }
+    }
+
+    /// Takes note of how long an attempt took.
+    pub(crate) fn note_attempt(&mut self, took: Millis) {
+        let took = float(took);
+        let mean = self.attempt_ms.get_or_insert(took);
+        *mean += (took - *mean) / 8.0;
+    }
+
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        clippy::cast_precision_loss,
+        reason = "small counts, none negative"
+    )]
+    /// How many deliveries it is likely to start within the time that one may wait, as far as that is bounded here.
+    pub(crate) fn drains(&self, limits: &Limits, now: Millis) -> usize {
+        let Some(mean) = self.attempt_ms else {
+            return 0;
+        };
+        let oldest = self.started.iter().map(|(_, at, _)| *at).min();
+        // One that hangs tells more than those that ended before.
+        let age = oldest.map_or(0, |at| now - at);
+        let each = mean.max(float(age)).max(1.0);
+        let wait = float(limits.queue_wait);
+        let mut count = self.allowance.concurrency as f64 * wait / each;
+        if let Some(rate) = self.allowance.rate {
+            count = count.min(rate * wait / 1000.0);
+        }
+        count.min(limits.queue_most as f64) as usize
     }
 
     pub(crate) fn flying(&self, kind: Kind) -> usize {
@@ -126,4 +160,9 @@ impl<W> Entry<W> {
             && !self.in_backlog_ring
             && self.limit.is_at_rest(now)
     }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "milliseconds are few")]
+fn float(time: Millis) -> f64 {
+    time as f64
 }

@@ -97,6 +97,7 @@ impl Dispatcher {
     #[must_use]
     pub fn new(
         settings: &settings::Dispatch,
+        ledger: &settings::Ledger,
         destinations: Arc<dyn Destinations>,
         parts: Parts,
     ) -> Arc<Self> {
@@ -111,6 +112,8 @@ impl Dispatcher {
             slots: settings.slots,
             backlog_slots: backlog_slots.clamp(1, settings.slots),
             queue: settings.queue,
+            // Of the events of a partition that may be unsettled, most are left to other destinations.
+            queue_most: ledger.events / 4,
             queue_bytes: settings.memory.0 / 16,
             queue_wait: settings.queue_wait.as_millis(),
             slow_after: settings.slow_after.as_millis(),

@@ -23,7 +23,10 @@ use crate::telemetry::metrics::HandOver;
 pub(crate) struct Limits {
     pub(crate) slots: usize,
     pub(crate) backlog_slots: usize,
+    /// A queue of this length is always allowed.
     pub(crate) queue: usize,
+    /// No queue is longer, however fast its destination is.
+    pub(crate) queue_most: usize,
     pub(crate) queue_bytes: usize,
     pub(crate) queue_wait: Millis,
     pub(crate) slow_after: Millis,
@@ -146,9 +149,12 @@ impl<W> Queues<W> {
         if waits && memory_is_short {
             return Err((work, HandOver::Memory));
         }
-        if waits
-            && (entry.fresh.len() >= limits.queue || entry.fresh_bytes + bytes > limits.queue_bytes)
-        {
+        let full = |entry: &Entry<W>| {
+            entry.fresh_bytes + bytes > limits.queue_bytes
+                || (entry.fresh.len() >= limits.queue
+                    && entry.fresh.len() >= entry.drains(&limits, now))
+        };
+        if waits && full(entry) {
             return Err((work, HandOver::QueueFull));
         }
         entry.fresh_bytes += bytes;
@@ -286,7 +292,8 @@ impl<W> Queues<W> {
         let Some(at) = entry.started.iter().position(|(t, _, _)| *t == token) else {
             return;
         };
-        let (_, _, kind) = entry.started.swap_remove(at);
+        let (_, since, kind) = entry.started.swap_remove(at);
+        entry.note_attempt(now - since);
         self.in_flight -= 1;
         self.backlog_in_flight -= usize::from(kind == Kind::Backlog);
         if let Effect::Throttled { hold_until } = effect {

@@ -18,6 +18,7 @@ fn limits(slots: usize) -> Limits {
         slots,
         backlog_slots: slots * 3 / 4,
         queue: 3,
+        queue_most: 6,
         queue_bytes: 1000,
         queue_wait: 1000,
         slow_after: 2000,
@@ -83,6 +84,46 @@ fn what_finds_a_full_queue_comes_back_at_once() {
         .offer_fresh(&id("b"), FREE, 9, 1, false, 0)
         .expect("room");
     assert_eq!(works(&drain(&mut queues, 0)), [9]);
+}
+
+/// How many deliveries wait after more than enough came at once, with an attempt of `took` before.
+fn waiting_after(took: Millis, allowance: Allowance) -> usize {
+    let mut queues = Queues::new(limits(10));
+    queues
+        .offer_fresh(&id("a"), allowance, 0, 1, false, 0)
+        .expect("room");
+    let first = drain(&mut queues, 0).remove(0);
+    for work in 1..10 {
+        if queues
+            .offer_fresh(&id("a"), allowance, work, 1, false, 0)
+            .is_err()
+        {
+            break;
+        }
+    }
+    queues.finish(&id("a"), first.token, Effect::None, took);
+    drain(&mut queues, took);
+    for work in 10..20 {
+        if queues
+            .offer_fresh(&id("a"), allowance, work, 1, false, took)
+            .is_err()
+        {
+            break;
+        }
+    }
+    queues.queued()
+}
+
+#[test]
+fn a_queue_is_as_long_as_its_destination_drains_in_time() {
+    for (took, expected) in [(2000, 3), (500, 3), (200, 5), (100, 6), (0, 6)] {
+        assert_eq!(waiting_after(took, ONE), expected, "{took} ms");
+    }
+    let slow = Allowance {
+        rate: Some(4.0),
+        ..ONE
+    };
+    assert_eq!(waiting_after(0, slow), 4);
 }
 
 #[test]
