@@ -376,6 +376,13 @@ fn hanging(bench: &mut Bench) {
             })
         })
         .collect();
+    for flow in alone.iter().chain(&beside) {
+        let [ours, kafka, here] = [flow.cpu_us, flow.kafka_us, flow.here_us];
+        let (rate, idle) = (flow.per_second, flow.idle);
+        eprintln!(
+            "  {rate:.0}/s; CPU {ours:.0} µs, Kafka {kafka:.0}, publisher and receiver {here:.0}; {idle:.2} idle"
+        );
+    }
     let [alone, beside] = [alone, beside].map(|flows| median(flows.iter().map(|f| f.per_second)));
     bench.row(
         "healthy destination beside 20 hanging ones, deliveries/s",

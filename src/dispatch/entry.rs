@@ -37,6 +37,12 @@ pub(crate) struct Queued<W> {
     pub(crate) since: Millis,
 }
 
+/// How long an attempt is taken to last before one has ended.
+const FIRST_GUESS_MS: f64 = 50.0;
+
+/// A destination that starts so many attempts a millisecond is waited for.
+const FAST: f64 = 2.0;
+
 /// What is known of one destination while it has something to do.
 #[derive(Debug)]
 pub(crate) struct Entry<W> {
@@ -47,8 +53,8 @@ pub(crate) struct Entry<W> {
     pub(crate) fresh_bytes: usize,
     /// Attempts in flight: when each started, and its kind.
     pub(crate) started: Vec<(u64, Millis, Kind)>,
-    /// How long attempts take, the latest ones counting most; `None`: none has ended yet.
-    attempt_ms: Option<f64>,
+    /// How long attempts take, the latest ones counting most.
+    attempt_ms: f64,
     pub(crate) last: Kind,
     /// Has slow attempts while these hold half of all slots.
     pub(crate) blocked: bool,
@@ -58,6 +64,8 @@ pub(crate) struct Entry<W> {
     pub(crate) timer: Option<Millis>,
     /// Told when the backlog's queue has room again.
     pub(crate) room: Arc<Notify>,
+    /// Told when a fresh delivery left the queue.
+    pub(crate) fresh_room: Arc<Notify>,
 }
 
 impl<W> Entry<W> {
@@ -69,44 +77,47 @@ impl<W> Entry<W> {
             backlog: VecDeque::new(),
             fresh_bytes: 0,
             started: Vec::new(),
-            attempt_ms: None,
+            attempt_ms: FIRST_GUESS_MS,
             last: Kind::Backlog,
             blocked: false,
             in_fresh_ring: false,
             in_backlog_ring: false,
             timer: None,
             room: Arc::new(Notify::new()),
+            fresh_room: Arc::new(Notify::new()),
         }
     }
 
     /// Takes note of how long an attempt took.
     pub(crate) fn note_attempt(&mut self, took: Millis) {
-        let took = float(took);
-        let mean = self.attempt_ms.get_or_insert(took);
-        *mean += (took - *mean) / 8.0;
+        self.attempt_ms += (float(took) - self.attempt_ms) / 8.0;
     }
 
-    #[expect(
-        clippy::cast_possible_truncation,
-        clippy::cast_sign_loss,
-        clippy::cast_precision_loss,
-        reason = "small counts, none negative"
-    )]
-    /// How many deliveries it is likely to start within the time that one may wait, as far as that is bounded here.
-    pub(crate) fn drains(&self, limits: &Limits, now: Millis) -> usize {
-        let Some(mean) = self.attempt_ms else {
-            return 0;
-        };
-        let oldest = self.started.iter().map(|(_, at, _)| *at).min();
-        // One that hangs tells more than those that ended before.
-        let age = oldest.map_or(0, |at| now - at);
-        let each = mean.max(float(age)).max(1.0);
-        let wait = float(limits.queue_wait);
-        let mut count = self.allowance.concurrency as f64 * wait / each;
-        if let Some(rate) = self.allowance.rate {
-            count = count.min(rate * wait / 1000.0);
-        }
-        count.min(limits.queue_most as f64) as usize
+    /// How many attempts it is likely to start in a millisecond, as far as that depends on it alone.
+    #[expect(clippy::cast_precision_loss, reason = "attempts in flight are few")]
+    fn pace(&self, now: Millis) -> f64 {
+        let late = 4.0 * self.attempt_ms + FIRST_GUESS_MS;
+        let ages = self.started.iter().map(|(_, at, _)| float(now - at));
+        let stuck = ages.filter(|age| *age > late).count();
+        let moving = self.allowance.concurrency.saturating_sub(stuck);
+        let pace = moving as f64 / self.attempt_ms.max(1.0);
+        let rate = self.allowance.rate;
+        rate.map_or(pace, |rate| pace.min(rate / 1000.0))
+    }
+
+    /// Whether a full queue has room again in no time.
+    pub(crate) fn is_fast(&self, now: Millis) -> bool {
+        self.pace(now) >= FAST
+    }
+
+    /// Whether one more fresh delivery of that size finds no room.
+    #[expect(clippy::cast_precision_loss, reason = "a queue is short")]
+    pub(crate) fn is_full(&self, bytes: usize, limits: &Limits, now: Millis) -> bool {
+        let waiting = self.fresh.len();
+        let in_time = || self.pace(now) * float(limits.queue_wait);
+        self.fresh_bytes + bytes > limits.queue_bytes
+            || (waiting >= limits.queue
+                && (waiting >= limits.queue_most || waiting as f64 >= in_time()))
     }
 
     pub(crate) fn flying(&self, kind: Kind) -> usize {

@@ -149,12 +149,7 @@ impl<W> Queues<W> {
         if waits && memory_is_short {
             return Err((work, HandOver::Memory));
         }
-        let full = |entry: &Entry<W>| {
-            entry.fresh_bytes + bytes > limits.queue_bytes
-                || (entry.fresh.len() >= limits.queue
-                    && entry.fresh.len() >= entry.drains(&limits, now))
-        };
-        if waits && full(entry) {
+        if waits && entry.is_full(bytes, &limits, now) {
             return Err((work, HandOver::QueueFull));
         }
         entry.fresh_bytes += bytes;
@@ -166,6 +161,12 @@ impl<W> Queues<W> {
         self.queued += 1;
         self.ring(id);
         Ok(())
+    }
+
+    /// What tells when a fresh delivery leaves the queue of a destination that is fast: then one is about to.
+    pub(crate) fn fresh_room(&self, id: &DestinationId, now: Millis) -> Option<Arc<Notify>> {
+        let entry = self.entries.get(id)?;
+        entry.is_fast(now).then(|| Arc::clone(&entry.fresh_room))
     }
 
     /// Takes a delivery of the backlog, or gives it back with what tells when there is room.
@@ -268,8 +269,9 @@ impl<W> Queues<W> {
         let token = self.next_token;
         entry.started.push((token, now, kind));
         entry.last = kind;
-        if kind == Kind::Backlog {
-            entry.room.notify_one();
+        match kind {
+            Kind::Fresh => entry.fresh_room.notify_one(),
+            Kind::Backlog => entry.room.notify_one(),
         }
         self.next_token += 1;
         self.queued -= 1;
