@@ -24,7 +24,10 @@ use crate::telemetry::metrics::HandOver;
 pub(crate) struct Limits {
     pub(crate) slots: usize,
     pub(crate) backlog_slots: usize,
+    /// A queue of this length is always allowed.
     pub(crate) queue: usize,
+    /// No queue is longer, however fast its destination is.
+    pub(crate) queue_most: usize,
     pub(crate) queue_bytes: usize,
     pub(crate) queue_wait: Millis,
     pub(crate) slow_after: Millis,
@@ -149,9 +152,7 @@ impl<W> Queues<W> {
         if waits && memory_is_short {
             return Err((work, HandOver::Memory));
         }
-        if waits
-            && (entry.fresh.len() >= limits.queue || entry.fresh_bytes + bytes > limits.queue_bytes)
-        {
+        if waits && entry.is_full(bytes, &limits, now) {
             return Err((work, HandOver::QueueFull));
         }
         entry.fresh_bytes += bytes;
@@ -163,6 +164,12 @@ impl<W> Queues<W> {
         self.queued += 1;
         self.ring(id);
         Ok(())
+    }
+
+    /// What tells when a fresh delivery leaves the queue of a destination that is fast: then one is about to.
+    pub(crate) fn fresh_room(&self, id: &DestinationId, now: Millis) -> Option<Arc<Notify>> {
+        let entry = self.entries.get(id)?;
+        entry.is_fast(now).then(|| Arc::clone(&entry.fresh_room))
     }
 
     /// Takes a delivery of the backlog, or gives it back with what tells when there is room.
@@ -268,8 +275,9 @@ impl<W> Queues<W> {
         let token = self.next_token;
         entry.started.push((token, now, kind));
         entry.last = kind;
-        if kind == Kind::Backlog {
-            entry.room.notify_one();
+        match kind {
+            Kind::Fresh => entry.fresh_room.notify_one(),
+            Kind::Backlog => entry.room.notify_one(),
         }
         self.next_token += 1;
         self.queued -= 1;
@@ -294,6 +302,7 @@ impl<W> Queues<W> {
             return;
         };
         let (_, started, kind) = entry.started.swap_remove(at);
+        entry.note_attempt(now - started);
         self.crowd.ended(entry, now - started, now);
         self.in_flight -= 1;
         self.backlog_in_flight -= usize::from(kind == Kind::Backlog);

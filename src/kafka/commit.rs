@@ -349,11 +349,4 @@ impl Assigned {
         let age = oldest.map_or(0, |at| u64::try_from(now_ms - at).unwrap_or(0));
         metrics.oldest.set(Duration::from_millis(age).as_secs_f64());
     }
-
-    /// Makes the next commit send all positions again, after an asynchronous one failed.
-    pub fn commit_again(&self) {
-        for partition in self.lock().values() {
-            partition.commit_again();
-        }
-    }
 }

@@ -101,6 +101,8 @@ pub struct Partition {
     changed: AtomicBool,
     /// Told when an offset was settled or the partition revoked.
     room: Notify,
+    /// Told when the partition was revoked. Not `room`: whoever waits for a record would be woken by each delivery.
+    ended: Notify,
     live: AtomicUsize,
     /// Told when no ticket is left.
     idle: Notify,
@@ -133,6 +135,7 @@ impl Partition {
             memory,
             changed: AtomicBool::new(false),
             room: Notify::new(),
+            ended: Notify::new(),
             live: AtomicUsize::new(0),
             idle: Notify::new(),
             revoked: AtomicBool::new(false),
@@ -276,6 +279,7 @@ impl Partition {
     pub fn revoke(&self) {
         self.revoked.store(true, Ordering::Release);
         self.room.notify_waiters();
+        self.ended.notify_waiters();
     }
 
     /// Whether the assignment ended.
@@ -287,7 +291,7 @@ impl Partition {
     /// Waits for the end of the assignment. Cancel safe.
     pub async fn revoked(&self) {
         loop {
-            let told = self.room.notified();
+            let told = self.ended.notified();
             tokio::pin!(told);
             told.as_mut().enable();
             if self.is_revoked() {

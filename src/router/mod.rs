@@ -129,7 +129,11 @@ impl Shared {
             let sent = self
                 .assigned
                 .commit(consumer, partitions, true, CommitMode::Sync);
-            self.count_commit(sent.is_ok());
+            self.count_commit(if sent.is_ok() {
+                CommitResult::Committed
+            } else {
+                CommitResult::Failed
+            });
             match sent {
                 Ok(_) => return,
                 Err(error) if last || consumer.assignment_lost() => {
@@ -165,17 +169,17 @@ impl Shared {
     }
 
     fn send(&self, consumer: &SplitConsumer, even_unchanged: bool) {
-        if let Err(error) = self.assigned.send_all(consumer.client(), even_unchanged) {
-            tracing::warn!(error = %error, "positions could not be sent");
+        match self.assigned.send_all(consumer.client(), even_unchanged) {
+            Ok(0) => {}
+            Ok(_) => self.count_commit(CommitResult::Sent),
+            Err(error) => {
+                self.count_commit(CommitResult::Failed);
+                tracing::warn!(error = %error, "positions could not be sent");
+            }
         }
     }
 
-    fn count_commit(&self, committed: bool) {
-        let result = if committed {
-            CommitResult::Committed
-        } else {
-            CommitResult::Failed
-        };
+    fn count_commit(&self, result: CommitResult) {
         self.parts
             .metrics
             .ledgers
@@ -227,7 +231,6 @@ impl Router {
             shutdown,
             parts,
         });
-        let told = Arc::downgrade(&shared);
         let errors = shared
             .parts
             .metrics
@@ -235,19 +238,7 @@ impl Router {
             .errors
             .get(KafkaClient::Router)
             .clone();
-        let consumer = Arc::new(SplitConsumer::new(
-            "router",
-            &config,
-            errors,
-            move |result| {
-                let Some(shared) = told.upgrade() else { return };
-                shared.count_commit(result.is_ok());
-                if let Err(error) = result {
-                    tracing::debug!(error = %error, "positions were not committed; sending them again");
-                    shared.assigned.commit_again();
-                }
-            },
-        )?);
+        let consumer = Arc::new(SplitConsumer::new("router", &config, errors)?);
         if shared.consumer.set(Arc::clone(&consumer)).is_err() {
             unreachable!("a new role has no consumer yet");
         }
