@@ -457,7 +457,7 @@ mod tests {
             .set("group.id", "g")
             .set("auto.offset.reset", "earliest");
         let errors = IntCounter::new("errors", "of the test").expect("a counter");
-        let consumer = SplitConsumer::new("test", &config, errors, |_| {}).expect("a consumer");
+        let consumer = SplitConsumer::new("test", &config, errors).expect("a consumer");
         let queues = ["gone", "stays"].map(|topic| {
             let topic: Arc<str> = topic.into();
             consumer
