@@ -17,7 +17,8 @@ use tokio::time::timeout;
 
 use super::wait::LIMIT;
 
-static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
+/// Of receivers and proxies.
+pub(super) static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .thread_name("receivers")
@@ -155,6 +156,11 @@ impl Receiver {
             shared,
             task,
         }
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
     }
 
     /// `http://127.0.0.1:<port><path>`.

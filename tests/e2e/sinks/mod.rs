@@ -1,0 +1,9 @@
+//! Sinks against counterparts that speak their protocols.
+
+pub(crate) mod contract;
+
+mod eventbridge;
+mod hookdeck;
+mod pubsub;
+mod sqs;
+mod webhook;
