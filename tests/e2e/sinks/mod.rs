@@ -2,6 +2,7 @@
 
 pub(crate) mod contract;
 
+mod aws_own;
 mod eventbridge;
 mod hookdeck;
 mod pubsub;
