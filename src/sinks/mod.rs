@@ -8,6 +8,8 @@
 #![cfg_attr(
     not(all(
         feature = "sink-webhook",
+        feature = "sink-sqs",
+        feature = "sink-eventbridge",
         feature = "sink-pubsub",
         feature = "sink-hookdeck"
     )),
@@ -15,6 +17,9 @@
 )]
 
 mod attributes;
+#[cfg(any(feature = "sink-sqs", feature = "sink-eventbridge"))]
+mod aws;
+mod batch;
 mod cache;
 mod cloudevents;
 mod fields;
@@ -156,12 +161,14 @@ macro_rules! registry {
 
 registry! {
     "sink-webhook" "webhook" webhook::Webhook;
+    "sink-sqs" "sqs" sqs::Sqs;
+    "sink-eventbridge" "eventbridge" eventbridge::EventBridge;
     "sink-pubsub" "pubsub" pubsub::PubSub;
     "sink-hookdeck" "hookdeck" hookdeck::Hookdeck;
 }
 
 /// What is documented and not built yet.
-const PLANNED: &[&str] = &["sqs", "eventbridge", "kafka", "rabbitmq"];
+const PLANNED: &[&str] = &["kafka", "rabbitmq"];
 
 /// The kinds of sinks that this build has.
 pub fn kinds() -> impl Iterator<Item = &'static str> {

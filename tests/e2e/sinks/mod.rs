@@ -2,6 +2,8 @@
 
 pub(crate) mod contract;
 
+mod eventbridge;
 mod hookdeck;
 mod pubsub;
+mod sqs;
 mod webhook;

@@ -1,6 +1,7 @@
 //! What the end-to-end tests stand on: a real Kafka, a real receiver, the real binary, and ways to wait without sleeping.
 
 pub(crate) mod account;
+pub(crate) mod aws;
 pub(crate) mod cli;
 pub(crate) mod events;
 pub(crate) mod guard;
