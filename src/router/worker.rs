@@ -156,6 +156,10 @@ impl Worker {
             };
             self.metrics.filtered.get(dialect).get(result).inc();
         }
+        if found.verdicts.iter().next().is_some() {
+            let sample = &self.shared.held_back;
+            sample.tell(catalog, &metadata.tenant, &content, &id, now_ms);
+        }
         if found.taken.is_empty() && found.malformed.is_empty() {
             self.metrics.events_unmatched.inc();
             settle.done();

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::cli::{Done, posthaste, with_config};
+use crate::support::cli::{Done, head, posthaste, with_config};
 use crate::support::events::{event_id, numbered};
 use crate::support::kafka::Kafka;
 use crate::support::posthaste::Posthaste;
@@ -386,4 +386,19 @@ async fn dev_needs_nothing_else_and_accounts_for_everything() {
         0,
         &["dead", "retr", "posthaste publish", "http://127.0.0.1:"],
     );
+    // Without an end, but nobody looks any more. Not beside the first: both would like the same port.
+    let done = head(&["dev"], "").await;
+    assert_eq!((done.code, &*done.stderr), (0, ""));
+}
+
+#[tokio::test]
+async fn a_command_whose_output_is_closed_ends_quietly() {
+    let rule = r#"{"id": 1, "dialect": "shopify", "rule": "a:1", "event": {}}"#;
+    let rules = format!("{rule}\n").repeat(20_000);
+    let urls = "http://127.0.0.1/\n".repeat(20_000);
+    for (arguments, input) in [(&["filter", "batch"][..], &*rules), (&["egress"], &*urls)] {
+        let done = head(arguments, input).await;
+        assert!(!done.stdout.is_empty(), "{arguments:?} wrote a line");
+        assert_eq!((done.code, &*done.stderr), (0, ""), "{arguments:?}");
+    }
 }

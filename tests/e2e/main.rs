@@ -12,6 +12,7 @@ mod crowd;
 mod dead_letters;
 mod delivery;
 mod faults;
+mod filters;
 mod harness;
 mod hostile;
 mod retries;
