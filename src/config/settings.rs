@@ -37,6 +37,8 @@ pub struct Settings {
     pub batch: Batch,
     /// Attempts to AWS.
     pub aws: Aws,
+    /// Attempts to Google Cloud.
+    pub google: Google,
     /// Which addresses may be sent to.
     pub egress: Egress,
     /// The configuration read from topics.
@@ -285,6 +287,14 @@ pub struct Aws {
     pub client_idle: Span,
 }
 
+/// Attempts to Google Cloud.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Google {
+    /// Whether destinations may use the service's own credentials.
+    pub allow_default: bool,
+}
+
 /// Which addresses may be sent to.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -293,8 +303,6 @@ pub struct Egress {
     pub allow: Vec<String>,
     /// Whether `http://` may be used.
     pub allow_http: bool,
-    /// Whether destinations may use the credentials of the machine that this runs on.
-    pub default_credentials: bool,
 }
 
 /// The configuration read from topics.

@@ -182,13 +182,13 @@ async fn the_service_s_own_credentials_are_used_only_where_the_operator_says_so(
     let fields = json!({"auth": {"type": "google_default"}});
     let report = attempt(&parse(&fields)).await;
     assert_eq!(report.outcome, Outcome::Refused);
-    assert!(report.error.expect("words").contains("egress.default_credentials"));
+    assert!(report.error.expect("words").contains("google.allow_default"));
 
     let mut settings = settings();
     let sink = PubSub::parse(&document(&fields), &settings).expect("valid");
     let fault = sink.check_egress(&guard(&settings)).expect_err("not allowed");
     assert_eq!(fault.pointer, "/sink/auth/type");
-    settings.egress.default_credentials = true;
+    settings.google.allow_default = true;
     let sink = PubSub::parse(&document(&fields), &settings).expect("valid");
     assert_eq!(sink.check_egress(&guard(&settings)), Ok(()));
 }

@@ -194,7 +194,7 @@ impl<C: Counterpart> Stage<C> {
         );
         attempts
             .until(&what, |records| {
-                let ended = records.iter().filter_map(|record| attempted(record));
+                let ended = records.iter().filter_map(attempted);
                 let ended = ended.filter(|(_, found)| *found == outcome);
                 ids.is_subset(&ended.map(|(id, _)| id).collect())
             })
