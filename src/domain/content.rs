@@ -210,6 +210,34 @@ mod tests {
     }
 
     #[test]
+    fn of_a_header_that_is_given_twice_hookdeck_sees_the_last_and_the_others_see_both() {
+        use crate::domain::filter::{Dialect, Filter};
+        let content = Content::new(parts(Body::None));
+        let item = content.item(Scope::Envelope).expect("always there");
+        for (dialect, rule, first, second) in [
+            (
+                Dialect::EventBridge,
+                r#"{"headers": {"x.y": ["?"]}}"#,
+                true,
+                true,
+            ),
+            (
+                Dialect::Hookdeck,
+                r#"{"headers": {"x.y": "?"}}"#,
+                false,
+                true,
+            ),
+            (Dialect::Shopify, r#""headers.x.y:?""#, true, true),
+        ] {
+            for (value, taken) in [("a", first), ("b", second), ("c", false)] {
+                let rule = rule.replace('?', value);
+                let filter = Filter::compile_text(dialect, rule.as_bytes()).expect("valid");
+                assert_eq!(filter.matches(item), taken, "{rule}");
+            }
+        }
+    }
+
+    #[test]
     fn null_is_null_and_what_json_cannot_say_is_left_out() {
         for (key, body, shown) in [
             (

@@ -156,28 +156,8 @@ impl Filters {
         taken: &[u32],
         memory: &mut Memory,
     ) -> Result<(), NoJson> {
-        memory.listed.clear();
         let before = memory.verdicts.len();
-        for candidate in candidates {
-            let kind = match *candidate {
-                Candidate::Keyed(kind) => Some(kind),
-                Candidate::Filter { slot, number } if taken.binary_search(&slot).is_err() => {
-                    let owner = self.owners.get(&number);
-                    let kind = owner.map(|owner| owner.kind());
-                    if kind.is_some_and(|kind| kind.scope == scope) {
-                        memory.listed.push(number);
-                    }
-                    kind
-                }
-                Candidate::Filter { .. } | Candidate::Slot(_) => None,
-            };
-            if let Some(kind) = kind.filter(|kind| kind.scope == scope) {
-                let verdict = (kind.dialect, Verdict::FilteredOut);
-                if !memory.verdicts.contains(&verdict) {
-                    memory.verdicts.push(verdict);
-                }
-            }
-        }
+        self.list(scope, candidates, taken, memory);
         if memory.verdicts.len() == before {
             return Ok(());
         }
@@ -217,5 +197,30 @@ impl Filters {
             }
         }
         Ok(())
+    }
+
+    /// Notes which filters of a scope are listed, and that those of their dialects, and of the marks', take nothing yet.
+    fn list(&self, scope: Scope, candidates: &[Candidate], taken: &[u32], memory: &mut Memory) {
+        memory.listed.clear();
+        for candidate in candidates {
+            let kind = match *candidate {
+                Candidate::Keyed(kind) => Some(kind),
+                Candidate::Filter { slot, number } if taken.binary_search(&slot).is_err() => {
+                    let owner = self.owners.get(&number);
+                    let kind = owner.map(|owner| owner.kind());
+                    if kind.is_some_and(|kind| kind.scope == scope) {
+                        memory.listed.push(number);
+                    }
+                    kind
+                }
+                Candidate::Filter { .. } | Candidate::Slot(_) => None,
+            };
+            if let Some(kind) = kind.filter(|kind| kind.scope == scope) {
+                let verdict = (kind.dialect, Verdict::FilteredOut);
+                if !memory.verdicts.contains(&verdict) {
+                    memory.verdicts.push(verdict);
+                }
+            }
+        }
     }
 }
