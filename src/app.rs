@@ -157,6 +157,7 @@ pub async fn serve(
     let clients = Clients::new(&settings, &guard).context("the clients of sinks")?;
     let dispatcher = Dispatcher::new(
         &settings.dispatch,
+        &settings.ledger,
         Arc::new(Current(Arc::clone(&catalog))),
         dispatch::Parts {
             clients,

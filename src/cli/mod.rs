@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 fine; 1 the answer is no; 64 wrong usage; 69 Kafka not reachable; 70 a bug; 78 wrong settings.
 
+pub mod advice;
 pub mod check;
 pub mod destinations;
 pub mod filter;
@@ -9,6 +10,7 @@ pub mod publish;
 pub mod redact;
 mod serve;
 pub mod stdout;
+mod test;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -148,7 +150,7 @@ enum Command {
     Check,
     /// Write one event to a topic.
     Publish(publish::PublishArgs),
-    /// List, read, write and delete destinations over their topic.
+    /// List, read, write, delete and test destinations over their topic.
     Destinations(destinations::DestinationsArgs),
     /// Try filters: test one, run many, or show what one compiles to. Needs no Kafka and no settings.
     Filter(filter::FilterArgs),

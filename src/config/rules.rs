@@ -115,6 +115,7 @@ fn ranges(settings: &Settings) -> impl Iterator<Item = Range> {
         .chain(running)
         .chain(webhook(&settings.webhook))
         .chain(filters(&settings.filters))
+        .chain(aws(settings))
 }
 
 fn topics_and_retry(s: &Settings) -> [Range; 8] {
@@ -195,6 +196,16 @@ fn filters(f: &Limits) -> [Range; 8] {
         range("/filters/stars_max", f.stars_max, 0..=1024),
         range("/filters/regexes_max", f.regexes_max, 0..=256),
         range("/filters/regex_max", regex, kib(1)..=mib(10)),
+    ]
+}
+
+fn aws(s: &Settings) -> [Range; 4] {
+    let (a, day) = (&s.aws, days(1));
+    [
+        range("/batch/linger", s.batch.linger, ms(0)..=ms(1000)),
+        range("/aws/timeout", a.timeout, ms(100)..=minutes(10)),
+        range("/aws/clients", a.clients, 1..=100_000),
+        range("/aws/client_idle", a.client_idle, ms(1000)..=day),
     ]
 }
 

@@ -33,6 +33,12 @@ pub struct Settings {
     pub ledger: Ledger,
     /// Attempts over HTTP.
     pub webhook: Webhook,
+    /// Attempts that go together.
+    pub batch: Batch,
+    /// Attempts to AWS.
+    pub aws: Aws,
+    /// Attempts to Google Cloud.
+    pub google: Google,
     /// Which addresses may be sent to.
     pub egress: Egress,
     /// The configuration read from topics.
@@ -257,6 +263,38 @@ pub struct Webhook {
     pub body_max: ByteSize,
 }
 
+/// Attempts that go together, where the protocol takes several in one request.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Batch {
+    /// How long an event waits for others to the same destination, while a request to it is in flight.
+    pub linger: Span,
+}
+
+/// Attempts to AWS.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Aws {
+    /// Whether destinations may have roles assumed with the service's own credentials.
+    pub allow_role: bool,
+    /// Whether destinations may use the service's own credentials.
+    pub allow_default: bool,
+    /// An attempt as a whole.
+    pub timeout: Span,
+    /// Clients of each service that are kept at most, by credentials, region and endpoint.
+    pub clients: usize,
+    /// A client that was not used for this long is dropped.
+    pub client_idle: Span,
+}
+
+/// Attempts to Google Cloud.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Google {
+    /// Whether destinations may use the service's own credentials.
+    pub allow_default: bool,
+}
+
 /// Which addresses may be sent to.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -265,8 +303,6 @@ pub struct Egress {
     pub allow: Vec<String>,
     /// Whether `http://` may be used.
     pub allow_http: bool,
-    /// Whether destinations may use the credentials of the machine that this runs on.
-    pub default_credentials: bool,
 }
 
 /// The configuration read from topics.

@@ -7,6 +7,7 @@
 //! ticket when the broker has acknowledged it. One whose assignment ended before its attempt started is dropped.
 
 mod attempt;
+mod crowd;
 mod entry;
 mod queues;
 
@@ -30,6 +31,10 @@ use crate::telemetry::metrics::{AttemptKind, HandOver, Metrics};
 
 use entry::{Allowance, Kind, Millis};
 use queues::{Effect, Limits, Next, Queues, Start};
+
+/// How long the reading of a partition waits for a fast destination whose queue is full, before the delivery is handed
+/// over. Such a one starts some within this time.
+const PATIENCE: Duration = Duration::from_millis(5);
 
 /// Tells the version of a destination that is in force.
 pub trait Destinations: Send + Sync + 'static {
@@ -97,6 +102,7 @@ impl Dispatcher {
     #[must_use]
     pub fn new(
         settings: &settings::Dispatch,
+        ledger: &settings::Ledger,
         destinations: Arc<dyn Destinations>,
         parts: Parts,
     ) -> Arc<Self> {
@@ -111,6 +117,8 @@ impl Dispatcher {
             slots: settings.slots,
             backlog_slots: backlog_slots.clamp(1, settings.slots),
             queue: settings.queue,
+            // Of the events of a partition that may be unsettled, most are left to other destinations.
+            queue_most: ledger.events / 4,
             queue_bytes: settings.memory.0 / 16,
             queue_wait: settings.queue_wait.as_millis(),
             slow_after: settings.slow_after.as_millis(),
@@ -157,23 +165,48 @@ impl Dispatcher {
             .store(share.clamp(0.001, 1.0).to_bits(), Ordering::Relaxed);
     }
 
-    /// Takes a fresh delivery: an attempt starts now or soon, or it is handed over. Never waits for the destination.
+    /// Takes a fresh delivery: an attempt starts now or soon, or it is handed over. Waits a moment at most, and only for a
+    /// destination that starts several a millisecond.
     pub async fn submit(self: &Arc<Self>, prepared: &Prepared, work: Work) {
+        let mut offered = self.offer(prepared, work);
+        if let Err((_, HandOver::QueueFull)) = offered {
+            let patience = tokio::time::sleep(PATIENCE);
+            tokio::pin!(patience);
+            while let Err((work, HandOver::QueueFull)) = offered {
+                let room = self
+                    .queues()
+                    .fresh_room(&prepared.destination.id, self.now());
+                let came = match room {
+                    None => false,
+                    Some(room) => tokio::select! {
+                        () = room.notified() => true,
+                        () = &mut patience => false,
+                    },
+                };
+                if !came {
+                    offered = Err((work, HandOver::QueueFull));
+                    break;
+                }
+                offered = self.offer(prepared, work);
+            }
+        }
+        if let Err((work, cause)) = offered {
+            self.hand_over(work, cause).await;
+        }
+        self.pump().await;
+    }
+
+    fn offer(&self, prepared: &Prepared, work: Work) -> Result<(), (Work, HandOver)> {
         let bytes = work.delivery.event.bytes();
         let memory_is_short = self.memory.used() > self.memory.limit() / 4 * 3;
-        let id = &prepared.destination.id;
-        let refused = self.queues().offer_fresh(
-            id,
+        self.queues().offer_fresh(
+            &prepared.destination.id,
             self.allowance(prepared),
             work,
             bytes,
             memory_is_short,
             self.now(),
-        );
-        if let Err((work, cause)) = refused {
-            self.hand_over(work, cause).await;
-        }
-        self.pump().await;
+        )
     }
 
     /// Takes a delivery of the backlog.

@@ -6,10 +6,6 @@
 //!
 //! Invariant: attempts in flight never exceed the slots; of backlog, never its share; of one destination, never its
 //! concurrency. While a destination has both kinds, each has half of its concurrency.
-//! Invariant: while half of the slots are taken, a destination whose attempts do not end gets no second one: the other
-//! half is for those that give their slots back.
-//! Invariant: destinations that are known to be slow start no attempt that makes theirs more than half of the slots. So
-//! what hangs can take more than half only once, by destinations that were not slow before.
 //! Invariant: every queue is bounded in number, bytes and time; what does not fit is given back to be handed over.
 
 use std::cmp::Reverse;
@@ -18,24 +14,20 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
+use super::crowd::Crowd;
 use super::entry::{Allowance, Entry, Kind, Millis, Queued};
 use crate::domain::ids::DestinationId;
 use crate::telemetry::metrics::HandOver;
-
-/// For how long it is remembered that a destination is slow, in milliseconds: longer than an attempt takes at most.
-const REMEMBERED: Millis = 10 * 60 * 1000;
-
-/// Half of the slots, at least one.
-fn half(slots: usize) -> usize {
-    slots.div_ceil(2)
-}
 
 /// The bounds of all destinations together.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
     pub(crate) slots: usize,
     pub(crate) backlog_slots: usize,
+    /// A queue of this length is always allowed.
     pub(crate) queue: usize,
+    /// No queue is longer, however fast its destination is.
+    pub(crate) queue_most: usize,
     pub(crate) queue_bytes: usize,
     pub(crate) queue_wait: Millis,
     pub(crate) slow_after: Millis,
@@ -79,12 +71,7 @@ pub(crate) struct Queues<W> {
     in_flight: usize,
     backlog_in_flight: usize,
     backlog_turn: bool,
-    /// Destinations that wait until half of the slots are free, each once.
-    parked: VecDeque<DestinationId>,
-    /// Slow ones that wait until slow ones have less than half of the slots.
-    parked_slow: VecDeque<DestinationId>,
-    /// Attempts in flight of slow destinations.
-    slow_in_flight: usize,
+    crowd: Crowd,
     next_token: u64,
     queued: usize,
 }
@@ -100,9 +87,7 @@ impl<W> Queues<W> {
             in_flight: 0,
             backlog_in_flight: 0,
             backlog_turn: false,
-            parked: VecDeque::new(),
-            parked_slow: VecDeque::new(),
-            slow_in_flight: 0,
+            crowd: Crowd::new(limits.slots, limits.slow_after),
             next_token: 0,
             queued: 0,
         }
@@ -167,9 +152,7 @@ impl<W> Queues<W> {
         if waits && memory_is_short {
             return Err((work, HandOver::Memory));
         }
-        if waits
-            && (entry.fresh.len() >= limits.queue || entry.fresh_bytes + bytes > limits.queue_bytes)
-        {
+        if waits && entry.is_full(bytes, &limits, now) {
             return Err((work, HandOver::QueueFull));
         }
         entry.fresh_bytes += bytes;
@@ -181,6 +164,12 @@ impl<W> Queues<W> {
         self.queued += 1;
         self.ring(id);
         Ok(())
+    }
+
+    /// What tells when a fresh delivery leaves the queue of a destination that is fast: then one is about to.
+    pub(crate) fn fresh_room(&self, id: &DestinationId, now: Millis) -> Option<Arc<Notify>> {
+        let entry = self.entries.get(id)?;
+        entry.is_fast(now).then(|| Arc::clone(&entry.fresh_room))
     }
 
     /// Takes a delivery of the backlog, or gives it back with what tells when there is room.
@@ -261,19 +250,7 @@ impl<W> Queues<W> {
         if !entry.may_start(kind) {
             return None;
         }
-        let crowded = self.in_flight >= half(limits.slots);
-        let hangs = !entry.started.is_empty() && !entry.is_prompt(now, limits.slow_after / 4);
-        let many_slow = entry.slow && self.slow_in_flight >= half(limits.slots);
-        if many_slow || (crowded && hangs) {
-            if !entry.parked {
-                entry.parked = true;
-                let parked = if many_slow {
-                    &mut self.parked_slow
-                } else {
-                    &mut self.parked
-                };
-                parked.push_back(id.clone());
-            }
+        if self.crowd.parks(id, entry, self.in_flight, now) {
             return None;
         }
         if let Err(again) = entry.limit.try_take(now) {
@@ -298,13 +275,14 @@ impl<W> Queues<W> {
         let token = self.next_token;
         entry.started.push((token, now, kind));
         entry.last = kind;
-        if kind == Kind::Backlog {
-            entry.room.notify_one();
+        match kind {
+            Kind::Fresh => entry.fresh_room.notify_one(),
+            Kind::Backlog => entry.room.notify_one(),
         }
         self.next_token += 1;
         self.queued -= 1;
         self.in_flight += 1;
-        self.slow_in_flight += usize::from(entry.slow);
+        self.crowd.started(entry);
         self.backlog_in_flight += usize::from(kind == Kind::Backlog);
         self.ring(id);
         Some(Next::Start(Start {
@@ -324,20 +302,8 @@ impl<W> Queues<W> {
             return;
         };
         let (_, started, kind) = entry.started.swap_remove(at);
-        self.slow_in_flight -= usize::from(entry.slow);
-        let slow = now - started >= self.limits.slow_after;
-        if slow {
-            entry.slow_until = now + REMEMBERED;
-        } else {
-            entry.prompt = Some(now);
-        }
-        // Those that it has in flight count from now on as what it is.
-        match (entry.slow, slow) {
-            (false, true) => self.slow_in_flight += entry.started.len(),
-            (true, false) => self.slow_in_flight -= entry.started.len(),
-            _ => {}
-        }
-        entry.slow = slow;
+        entry.note_attempt(now - started);
+        self.crowd.ended(entry, now - started, now);
         self.in_flight -= 1;
         self.backlog_in_flight -= usize::from(kind == Kind::Backlog);
         if let Effect::Throttled { hold_until } = effect {
@@ -354,13 +320,7 @@ impl<W> Queues<W> {
 
     /// Lets as many of the destinations that wait for it try again as there is room for.
     fn unpark(&mut self) {
-        let half = half(self.limits.slots);
-        let free = half.saturating_sub(self.in_flight);
-        let free_slow = half.saturating_sub(self.slow_in_flight);
-        let parked = self.parked.drain(..free.min(self.parked.len()));
-        let slow = free_slow.min(self.parked_slow.len());
-        let again: Vec<DestinationId> = parked.chain(self.parked_slow.drain(..slow)).collect();
-        for id in again {
+        for id in self.crowd.free(self.in_flight) {
             if let Some(entry) = self.entries.get_mut(&id) {
                 entry.parked = false;
             }
@@ -459,10 +419,8 @@ impl<W> Queues<W> {
             let (was, before) = (entry.blocked, over.len());
             let slow = slow(entry);
             entry.blocked = short && slow > 0;
-            if slow > 0 && !entry.slow {
-                entry.slow = true;
-                entry.slow_until = now + REMEMBERED;
-                self.slow_in_flight += entry.started.len();
+            if slow > 0 {
+                self.crowd.is_slow(entry, now);
             }
             while let Some(oldest) = entry.fresh.front()
                 && (entry.blocked || now - oldest.since > limits.queue_wait)
@@ -489,6 +447,8 @@ impl<W> Queues<W> {
             }
             self.ring(&id);
         }
+        // Those that were let go last may have had nothing to start, and no end of an attempt lets the next ones go.
+        self.unpark();
         over
     }
 }

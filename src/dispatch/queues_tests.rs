@@ -1,5 +1,8 @@
 use super::*;
 
+#[path = "crowd_tests.rs"]
+mod crowd;
+
 const FREE: Allowance = Allowance {
     enabled: true,
     concurrency: 2,
@@ -18,6 +21,7 @@ fn limits(slots: usize) -> Limits {
         slots,
         backlog_slots: slots * 3 / 4,
         queue: 3,
+        queue_most: 3,
         queue_bytes: 1000,
         queue_wait: 1000,
         slow_after: 2000,
@@ -83,6 +87,75 @@ fn what_finds_a_full_queue_comes_back_at_once() {
         .offer_fresh(&id("b"), FREE, 9, 1, false, 0)
         .expect("room");
     assert_eq!(works(&drain(&mut queues, 0)), [9]);
+}
+
+/// How many deliveries wait after more than enough came at once, with an attempt of `took` before.
+fn waiting_after(took: Millis, allowance: Allowance) -> usize {
+    let mut queues = Queues::new(Limits {
+        queue_most: 6,
+        ..limits(10)
+    });
+    for work in 0..2 {
+        queues
+            .offer_fresh(&id("a"), allowance, work, 1, false, 0)
+            .expect("room");
+    }
+    let first = drain(&mut queues, 0).remove(0);
+    queues.finish(&id("a"), first.token, Effect::None, took);
+    drain(&mut queues, took);
+    for work in 10..20 {
+        if queues
+            .offer_fresh(&id("a"), allowance, work, 1, false, took)
+            .is_err()
+        {
+            break;
+        }
+    }
+    queues.queued()
+}
+
+#[test]
+fn a_queue_is_as_long_as_its_destination_drains_in_time() {
+    for (took, expected) in [(8000, 3), (2000, 4), (800, 6), (0, 6)] {
+        assert_eq!(waiting_after(took, ONE), expected, "{took} ms");
+    }
+    let slow = Allowance {
+        rate: Some(4.0),
+        ..ONE
+    };
+    assert_eq!(waiting_after(0, slow), 4);
+}
+
+#[test]
+fn only_a_fast_destination_is_waited_for() {
+    let many = Allowance {
+        concurrency: 64,
+        ..FREE
+    };
+    let mut queues = Queues::new(limits(100));
+    for work in 0..64 {
+        queues
+            .offer_fresh(&id("a"), many, work, 1, false, 0)
+            .expect("room");
+        drain(&mut queues, 0);
+    }
+    assert!(
+        queues.fresh_room(&id("a"), 0).is_none(),
+        "nothing is known yet"
+    );
+    for token in 0..40 {
+        queues.finish(&id("a"), token, Effect::None, 5);
+    }
+    assert!(queues.fresh_room(&id("a"), 5).is_some());
+    let stuck = queues.fresh_room(&id("a"), 500);
+    assert!(stuck.is_some(), "40 of 64 can go on");
+    for work in 0..40 {
+        queues
+            .offer_fresh(&id("a"), many, work, 1, false, 500)
+            .expect("room");
+        drain(&mut queues, 500);
+    }
+    assert!(queues.fresh_room(&id("a"), 1000).is_none(), "all hang");
 }
 
 #[test]
@@ -401,126 +474,4 @@ fn a_ring_names_a_destination_once() {
         queues.sweep(now + 1001);
     }
     assert_eq!(queues.fresh_ring.len(), 1);
-}
-
-/// Offers so many fresh deliveries and starts what may start; returns how many are in flight then.
-fn offer_many(queues: &mut Queues<u32>, name: &str, count: u32, now: Millis) -> Vec<Start<u32>> {
-    let wide = Allowance {
-        concurrency: 8,
-        ..FREE
-    };
-    let mut started = Vec::new();
-    for work in 0..count {
-        // What finds a full queue is handed over, and no matter here.
-        if queues
-            .offer_fresh(&id(name), wide, work, 1, false, now)
-            .is_ok()
-        {
-            started.extend(drain(queues, now));
-        }
-    }
-    started
-}
-
-#[test]
-fn destinations_that_hang_leave_half_of_the_slots_to_those_that_do_not() {
-    let mut queues = Queues::new(limits(20));
-    for name in ["a", "b", "c", "d"] {
-        offer_many(&mut queues, name, 20, 0);
-    }
-    // Ten for who came first, and one for each that has none.
-    assert_eq!(queues.in_flight(), (12, 0));
-    for now in 0..100 {
-        for start in offer_many(&mut queues, "healthy", 1, now) {
-            queues.finish(&start.destination, start.token, Effect::None, now);
-        }
-    }
-    assert_eq!(queues.queued(), 12, "only the hanging ones' wait");
-}
-
-#[test]
-fn who_gives_slots_back_may_use_them_all_and_who_waited_goes_on_when_there_is_room() {
-    let mut queues = Queues::new(limits(20));
-    let hanging = offer_many(&mut queues, "a", 20, 0);
-    let more = offer_many(&mut queues, "b", 20, 0);
-    assert_eq!((hanging.len(), more.len()), (8, 2));
-    // It has ended one: now it is trusted with its whole concurrency.
-    let first = &more[0];
-    queues.finish(&first.destination, first.token, Effect::None, 1);
-    let again = drain(&mut queues, 1);
-    assert_eq!(
-        again.len(),
-        3,
-        "all that its queue held, while more than half are taken"
-    );
-    assert_eq!(queues.in_flight(), (12, 0));
-    // One that was parked goes on by itself once half of the slots are free.
-    let parked = offer_many(&mut queues, "c", 3, 1);
-    assert_eq!(parked.len(), 1);
-    for start in hanging.iter().chain(&again) {
-        queues.finish(&start.destination, start.token, Effect::None, 5000);
-    }
-    let names: Vec<String> = drain(&mut queues, 5000)
-        .iter()
-        .map(|start| start.destination.to_string())
-        .collect();
-    assert!(names.contains(&id("c").to_string()), "{names:?}");
-}
-
-#[test]
-fn destinations_known_to_be_slow_share_half_of_the_slots_however_many_they_are() {
-    let mut queues = Queues::new(limits(20));
-    let names: Vec<String> = (0..30).map(|number| format!("slow-{number}")).collect();
-    let mut started = Vec::new();
-    for name in &names {
-        started.extend(offer_many(&mut queues, name, 2, 0));
-    }
-    assert_eq!(queues.in_flight(), (20, 0), "nobody could know");
-    // They time out, each of the others gets its turn, and at last all are known.
-    let mut now = 0;
-    for _ in 0..3 {
-        now += 15_000;
-        for start in std::mem::take(&mut started) {
-            queues.finish(&start.destination, start.token, Effect::None, now);
-        }
-        for name in &names {
-            started.extend(offer_many(&mut queues, name, 2, now));
-        }
-    }
-    assert_eq!(queues.in_flight(), (10, 0));
-    for _ in 0..100 {
-        for start in offer_many(&mut queues, "healthy", 1, now) {
-            queues.finish(&start.destination, start.token, Effect::None, now);
-        }
-    }
-    // Slow is not refused: while others take all the rest, each ended one makes room for the next.
-    let before = queues.queued();
-    for number in 0..10 {
-        offer_many(&mut queues, &format!("other-{number}"), 1, now);
-    }
-    assert_eq!(queues.in_flight(), (20, 0));
-    let first = started.remove(0);
-    queues.finish(&first.destination, first.token, Effect::None, now + 5000);
-    let next = drain(&mut queues, now + 5000);
-    assert_eq!(next.len(), 1);
-    assert_eq!(queues.queued(), before - 1);
-}
-
-#[test]
-fn a_destination_that_answers_again_is_not_slow_any_more() {
-    let mut queues = Queues::new(limits(4));
-    let mut now = 0;
-    for (takes, slow) in [(2000, true), (1999, false), (5000, true), (0, false)] {
-        for start in offer_many(&mut queues, "a", 1, now) {
-            now += takes;
-            queues.finish(&start.destination, start.token, Effect::None, now);
-        }
-        assert_eq!(queues.len(), usize::from(slow), "after {takes} ms");
-    }
-    offer_many(&mut queues, "a", 1, now);
-    queues.sweep(now + 2000);
-    assert_eq!(
-        queues.slow_in_flight, 1,
-        "one that has not ended yet counts too"
-    );
 }

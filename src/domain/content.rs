@@ -109,11 +109,22 @@ impl<'e> Content<'e> {
         }
     }
 
-    fn body(&self) -> &Result<Document<'e>, NoJson> {
-        self.body.get_or_init(|| match self.parts.body {
+    /// The body, which nobody has parsed.
+    ///
+    /// # Errors
+    /// If there is none to parse.
+    pub fn body_bytes(&self) -> Result<&'e [u8], NoJson> {
+        match self.parts.body {
             Body::None => Err(NoJson::None),
             Body::Opaque => Err(NoJson::Opaque),
-            Body::Json(bytes) => Document::parse(bytes).map_err(NoJson::Malformed),
+            Body::Json(bytes) => Ok(bytes),
+        }
+    }
+
+    fn body(&self) -> &Result<Document<'e>, NoJson> {
+        self.body.get_or_init(|| {
+            let bytes = self.body_bytes()?;
+            Document::parse(bytes).map_err(NoJson::Malformed)
         })
     }
 

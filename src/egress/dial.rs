@@ -10,6 +10,7 @@ use std::sync::{Arc, LazyLock};
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::redirect::Policy;
 use tokio::sync::Semaphore;
+use tower::util::MapRequestLayer;
 
 use super::{Guard, Names, Refusal};
 
@@ -28,18 +29,17 @@ struct Dial {
 
 /// Begins a client for URLs that customers supply. Time limits, pool and TLS are for the caller to add.
 pub fn client(guard: &Arc<Guard>) -> reqwest::ClientBuilder {
-    // The client asks this "proxy" about every connection that it opens, to literals too: the only word of it that it
-    // gives. The answer is always that there is none.
-    let observer = reqwest::Proxy::custom(|_target| -> Option<reqwest::Url> {
+    // Asked whenever a connection is opened, and then only.
+    let observer = MapRequestLayer::new(|target| {
         // Without a dial in progress a connection is opened ahead of need; nobody asks about it.
         DIAL.try_with(|dial| dial.opened.set(true)).ok();
-        None
+        target
     });
     reqwest::Client::builder()
         .redirect(Policy::none())
         .referer(false)
         .no_proxy()
-        .proxy(observer)
+        .connector_layer(observer)
         .dns_resolver(GuardedNames(Arc::clone(guard)))
 }
 
@@ -125,7 +125,6 @@ mod tests {
         let settings = Egress {
             allow: allow.iter().map(|entry| (*entry).to_owned()).collect(),
             allow_http: true,
-            default_credentials: false,
         };
         let guard = Guard::new(&settings, Duration::from_secs(2)).expect("settings");
         Arc::new(guard.with_names(&[

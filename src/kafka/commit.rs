@@ -5,7 +5,7 @@
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
@@ -28,6 +28,8 @@ pub struct Assigned {
     partitions: Mutex<HashMap<TopicPartition, Arc<Partition>>>,
     /// Those that were taken away lately, and when.
     former: Mutex<HashMap<TopicPartition, (Instant, Arc<Partition>)>>,
+    /// Positions that were committed where more was remembered: from there on all is settled up to where reading starts.
+    resumed: Mutex<HashMap<TopicPartition, i64>>,
 }
 
 /// For how long it is remembered what was settled in a partition that was taken away.
@@ -54,6 +56,7 @@ impl Assigned {
             changes: AtomicU64::new(0),
             partitions: Mutex::default(),
             former: Mutex::default(),
+            resumed: Mutex::default(),
         }
     }
 
@@ -95,7 +98,7 @@ impl Assigned {
         self.changes.load(Ordering::Acquire)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<TopicPartition, Arc<Partition>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<TopicPartition, Arc<Partition>>> {
         self.partitions
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -103,10 +106,11 @@ impl Assigned {
 
     /// Adds a partition; one of an older assignment is forgotten.
     pub fn add(&self, partition: Arc<Partition>) {
-        self.lock().insert(
-            (Arc::clone(partition.topic()), partition.number()),
-            partition,
-        );
+        let key = (Arc::clone(partition.topic()), partition.number());
+        if let Some(position) = self.resumed().remove(&key) {
+            partition.is_settled_from(position);
+        }
+        self.lock().insert(key, partition);
     }
 
     /// Puts a partition in the place of one that is assigned. False where that one is not any more.
@@ -137,10 +141,27 @@ impl Assigned {
             .collect()
     }
 
-    fn former(
-        &self,
-    ) -> std::sync::MutexGuard<'_, HashMap<TopicPartition, (Instant, Arc<Partition>)>> {
+    fn former(&self) -> MutexGuard<'_, HashMap<TopicPartition, (Instant, Arc<Partition>)>> {
         self.former.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits, for `limit` at most, until nothing is in flight any more of those partitions that were taken away lately and
+    /// are asked for: what it settles need not be repeated.
+    pub async fn former_settled(&self, asked: impl Fn(&TopicPartition) -> bool, limit: Duration) {
+        let open: Vec<Arc<Partition>> = self
+            .former()
+            .iter()
+            .filter(|(key, (_, partition))| partition.live() > 0 && asked(key))
+            .map(|(_, (_, partition))| Arc::clone(partition))
+            .collect();
+        let settled = async {
+            for partition in &open {
+                partition.drained().await;
+            }
+        };
+        if tokio::time::timeout(limit, settled).await.is_err() {
+            tracing::warn!("what is still in flight of partitions that came back is repeated");
+        }
     }
 
     /// What is committed, and what else this process settled before the partition was taken away: that stays settled,
@@ -149,28 +170,32 @@ impl Assigned {
         &self,
         key: &TopicPartition,
         identity: &str,
-        committed: Committed,
-    ) -> Committed {
-        let settled = match self.former().get(key) {
-            Some((_, partition)) if **partition.identity() == *identity => {
-                partition.settled_beyond(committed.position)
-            }
-            _ => None,
-        };
-        let Some((position, more)) = settled else {
+        committed: Option<Committed>,
+    ) -> Option<Committed> {
+        self.resumed().remove(key);
+        let former = self
+            .former()
+            .get(key)
+            .map(|(_, partition)| Arc::clone(partition));
+        let Some(former) = former.filter(|former| **former.identity() == *identity) else {
             return committed;
         };
+        let base = committed.as_ref().map(|committed| committed.position);
+        let Some((position, more)) = former.settled_beyond(base) else {
+            return committed;
+        };
+        self.resumed().insert(key.clone(), base.unwrap_or(0));
         let beyond = |range: RangeInclusive<i64>| position.max(*range.start())..=*range.end();
-        Committed {
+        let finished = committed.map_or_else(Vec::new, |committed| committed.finished);
+        Some(Committed {
             position,
-            finished: committed
-                .finished
-                .into_iter()
-                .map(beyond)
-                .chain(more)
-                .collect(),
-            ..committed
-        }
+            finished: finished.into_iter().map(beyond).chain(more).collect(),
+            of_another_topic: false,
+        })
+    }
+
+    fn resumed(&self) -> MutexGuard<'_, HashMap<TopicPartition, i64>> {
+        self.resumed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// One of them.
@@ -210,22 +235,17 @@ impl Assigned {
                 element.error()?;
                 let identity = self.identity(topic);
                 let metadata = element.metadata();
-                Ok(match element.offset() {
-                    Offset::Offset(position) => {
-                        let committed = Committed {
-                            position,
-                            finished: commit_metadata::decode(metadata, &identity, topic, position),
-                            of_another_topic: commit_metadata::is_of_another_topic(
-                                metadata, &identity,
-                            ),
-                        };
-                        Some(if committed.of_another_topic {
-                            committed
-                        } else {
-                            self.with_remembered(key, &identity, committed)
-                        })
-                    }
+                let committed = match element.offset() {
+                    Offset::Offset(position) => Some(Committed {
+                        position,
+                        finished: commit_metadata::decode(metadata, &identity, topic, position),
+                        of_another_topic: commit_metadata::is_of_another_topic(metadata, &identity),
+                    }),
                     _ => None,
+                };
+                Ok(match committed {
+                    Some(committed) if committed.of_another_topic => Some(committed),
+                    committed => self.with_remembered(key, &identity, committed),
                 })
             })
             .collect()
@@ -328,12 +348,5 @@ impl Assigned {
         metrics.holes.set(gauge(holes));
         let age = oldest.map_or(0, |at| u64::try_from(now_ms - at).unwrap_or(0));
         metrics.oldest.set(Duration::from_millis(age).as_secs_f64());
-    }
-
-    /// Makes the next commit send all positions again, after an asynchronous one failed.
-    pub fn commit_again(&self) {
-        for partition in self.lock().values() {
-            partition.commit_again();
-        }
     }
 }

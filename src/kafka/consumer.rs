@@ -48,15 +48,14 @@ pub trait Assignments: Send + Sync + 'static {
     fn revoked(&self, consumer: &BaseConsumer<Context>, partitions: &[TopicPartition], lost: bool);
 }
 
-/// Told the result of each asynchronous commit.
-type OnCommit = Box<dyn Fn(&KafkaResult<()>) + Send + Sync>;
+/// How often all readers look into their queues, told or not.
+const WAKE: Duration = Duration::from_secs(5);
 
 /// What librdkafka calls back.
 pub struct Context {
     consumer: OnceLock<Weak<BaseConsumer<Context>>>,
     queues: Mutex<HashMap<TopicPartition, Arc<Queue>>>,
     assignments: OnceLock<Box<dyn Assignments>>,
-    committed: OnCommit,
     errors: IntCounter,
     stopping: AtomicBool,
 }
@@ -109,15 +108,17 @@ impl ConsumerContext for Context {
             tracing::error!(error = %error, "the assignment could not be changed; partitions stand still until the next rebalance");
         }
     }
-
-    fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
-        // The whole is an error only where every partition is.
-        let each = || offsets.elements().iter().try_for_each(|e| e.error());
-        (self.committed)(&result.and_then(|()| each()));
-    }
 }
 
 impl Context {
+    /// Has every reader look into its queue.
+    fn wake_all(&self) {
+        let queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
+        for queue in queues.values() {
+            queue.nonempty.notify_one();
+        }
+    }
+
     fn assign(
         &self,
         base: &BaseConsumer<Self>,
@@ -217,14 +218,10 @@ impl Queue {
         self.native.poll(Duration::ZERO)
     }
 
-    /// Waits until a record may have arrived. Cancel safe. Wakes twice a second in any case: a wake-up can be lost.
+    /// Waits until a record may have arrived. Cancel safe. The polling thread wakes all from time to time, in case that
+    /// librdkafka did not call back.
     pub async fn ready(&self) {
-        if tokio::time::timeout(Duration::from_millis(500), self.nonempty.notified())
-            .await
-            .is_err()
-        {
-            // The caller looks into the queue again.
-        }
+        self.nonempty.notified().await;
     }
 }
 
@@ -241,22 +238,15 @@ impl std::fmt::Debug for SplitConsumer {
 }
 
 impl SplitConsumer {
-    /// Connects; `name` is for logs and the thread. `errors` counts what goes wrong,
-    /// `committed` is told the result of each asynchronous commit.
+    /// Connects; `name` is for logs and the thread, `errors` counts what goes wrong.
     ///
     /// # Errors
     /// If librdkafka refuses the configuration.
-    pub fn new(
-        name: &'static str,
-        config: &ClientConfig,
-        errors: IntCounter,
-        committed: impl Fn(&KafkaResult<()>) + Send + Sync + 'static,
-    ) -> KafkaResult<Self> {
+    pub fn new(name: &'static str, config: &ClientConfig, errors: IntCounter) -> KafkaResult<Self> {
         let context = Context {
             consumer: OnceLock::new(),
             queues: Mutex::new(HashMap::new()),
             assignments: OnceLock::new(),
-            committed: Box::new(committed),
             errors,
             stopping: AtomicBool::new(false),
         };
@@ -383,7 +373,12 @@ impl SplitConsumer {
 fn poll(name: &str, consumer: &Arc<BaseConsumer<Context>>) {
     let context = consumer.context();
     let mut closing: Option<Instant> = None;
+    let mut woken = Instant::now();
     loop {
+        if woken.elapsed() > WAKE {
+            woken = Instant::now();
+            context.wake_all();
+        }
         if context.stopping.load(Ordering::Acquire) && closing.is_none() {
             closing = Some(Instant::now());
             // The revocation that this asks for is served by the polls below, and waits as long as it needs.
@@ -462,7 +457,7 @@ mod tests {
             .set("group.id", "g")
             .set("auto.offset.reset", "earliest");
         let errors = IntCounter::new("errors", "of the test").expect("a counter");
-        let consumer = SplitConsumer::new("test", &config, errors, |_| {}).expect("a consumer");
+        let consumer = SplitConsumer::new("test", &config, errors).expect("a consumer");
         let queues = ["gone", "stays"].map(|topic| {
             let topic: Arc<str> = topic.into();
             consumer
@@ -503,7 +498,7 @@ mod tests {
             .set("enable.auto.commit", "false")
             .set("auto.offset.reset", "error");
         let errors = IntCounter::new("errors", "of the test").expect("a counter");
-        let consumer = SplitConsumer::new("test", &config, errors, |_| {}).expect("a consumer");
+        let consumer = SplitConsumer::new("test", &config, errors).expect("a consumer");
         let topic: Arc<str> = "t".into();
         let queue = consumer
             .assign(&topic, 0, Offset::Offset(1000))

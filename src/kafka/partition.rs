@@ -8,7 +8,7 @@
 //! Invariant: a partition belongs to one assignment; a ticket of an older assignment touches only its own ledger.
 
 use std::ops::RangeInclusive;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
@@ -93,12 +93,16 @@ pub struct Partition {
     identity: Arc<str>,
     /// Where its reading started, if that was an offset.
     start: Option<i64>,
+    /// From here on all is settled up to where its reading started.
+    settled_from: AtomicI64,
     ledger: Mutex<OffsetLedger>,
     bounds: Bounds,
     memory: Arc<Memory>,
     changed: AtomicBool,
     /// Told when an offset was settled or the partition revoked.
     room: Notify,
+    /// Told when the partition was revoked. Not `room`: whoever waits for a record would be woken by each delivery.
+    ended: Notify,
     live: AtomicUsize,
     /// Told when no ticket is left.
     idle: Notify,
@@ -125,11 +129,13 @@ impl Partition {
             number,
             identity,
             start,
+            settled_from: AtomicI64::new(start.unwrap_or(0)),
             ledger: Mutex::new(ledger),
             bounds,
             memory,
             changed: AtomicBool::new(false),
             room: Notify::new(),
+            ended: Notify::new(),
             live: AtomicUsize::new(0),
             idle: Notify::new(),
             revoked: AtomicBool::new(false),
@@ -173,11 +179,22 @@ impl Partition {
         self.ledger().next_offset().or(self.start)
     }
 
+    /// Notes that all from `offset` up to where the reading started is settled, though it may not be committed.
+    pub fn is_settled_from(&self, offset: i64) {
+        self.settled_from.fetch_min(offset, Ordering::Relaxed);
+    }
+
     /// What is settled for sure, beside what is committed as `position`: from which offset on there is something to do,
-    /// and which offsets beyond it are finished. `None` where the position was set back to before all that is known here.
+    /// and which offsets beyond it are finished. `None` where the position was set back to before all that is known here,
+    /// or where none is committed and the reading did not start at the beginning.
     #[must_use]
-    pub fn settled_beyond(&self, position: i64) -> Option<(i64, Vec<RangeInclusive<i64>>)> {
-        if position < self.start.unwrap_or(0) {
+    pub fn settled_beyond(&self, position: Option<i64>) -> Option<(i64, Vec<RangeInclusive<i64>>)> {
+        let position = match (position, self.start) {
+            (Some(position), _) => position,
+            (None, None) => 0,
+            (None, Some(_)) => return None,
+        };
+        if position < self.settled_from.load(Ordering::Relaxed) {
             return None;
         }
         let ledger = self.ledger();
@@ -262,6 +279,7 @@ impl Partition {
     pub fn revoke(&self) {
         self.revoked.store(true, Ordering::Release);
         self.room.notify_waiters();
+        self.ended.notify_waiters();
     }
 
     /// Whether the assignment ended.
@@ -273,7 +291,7 @@ impl Partition {
     /// Waits for the end of the assignment. Cancel safe.
     pub async fn revoked(&self) {
         loop {
-            let told = self.room.notified();
+            let told = self.ended.notified();
             tokio::pin!(told);
             told.as_mut().enable();
             if self.is_revoked() {
@@ -493,7 +511,7 @@ mod tests {
             bounds,
             Memory::new(1000),
         );
-        assert_eq!(partition.settled_beyond(5), Some((5, vec![])));
+        assert_eq!(partition.settled_beyond(Some(5)), Some((5, vec![])));
         for settled in [5, 6] {
             partition.begin(settled, 1, 0).expect("new").done();
         }
@@ -502,17 +520,28 @@ mod tests {
             partition.begin(settled, 1, 0).expect("new").done();
         }
         partition.revoke();
-        assert_eq!(partition.settled_beyond(5), Some((7, vec![8..=10])));
-        assert_eq!(partition.settled_beyond(7), Some((7, vec![8..=10])));
+        assert_eq!(partition.settled_beyond(Some(5)), Some((7, vec![8..=10])));
+        assert_eq!(partition.settled_beyond(Some(7)), Some((7, vec![8..=10])));
         assert_eq!(
-            partition.settled_beyond(9),
+            partition.settled_beyond(Some(9)),
             Some((9, vec![9..=10])),
             "others went on"
         );
-        assert_eq!(partition.settled_beyond(20), Some((20, vec![])));
-        assert_eq!(partition.settled_beyond(4), None, "somebody set it back");
+        assert_eq!(partition.settled_beyond(Some(20)), Some((20, vec![])));
+        assert_eq!(
+            partition.settled_beyond(Some(4)),
+            None,
+            "somebody set it back"
+        );
+        assert_eq!(partition.settled_beyond(None), None, "not its beginning");
+        partition.is_settled_from(4);
+        assert_eq!(partition.settled_beyond(Some(4)), Some((7, vec![8..=10])));
         open.done();
-        assert_eq!(partition.settled_beyond(5), Some((11, vec![])), "later");
+        assert_eq!(
+            partition.settled_beyond(Some(5)),
+            Some((11, vec![])),
+            "later"
+        );
     }
 
     #[test]

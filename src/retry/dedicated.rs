@@ -5,6 +5,11 @@
 //! deletes it when nothing was appended for `retry.delete_after`. A topic that nobody announces (its maker crashed, or
 //! it was being retired) is found by its name and treated as retired.
 //!
+//! A writer that is cut off from Kafka for longer than that, with a record for the topic in its producer, finds it deleted
+//! and writes to the shared one. Kafka deletes without conditions: a record that arrives in the milliseconds between the
+//! last look and the deletion would be lost. An instance that is not cut off cannot write one, since it uses no topic of
+//! which it has not confirmed within `catalog.stale_after` that it is announced.
+//!
 //! Invariant: a topic is deleted only when it is drained and nothing was appended for `retry.delete_after`.
 
 use std::collections::HashSet;

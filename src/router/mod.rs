@@ -129,7 +129,11 @@ impl Shared {
             let sent = self
                 .assigned
                 .commit(consumer, partitions, true, CommitMode::Sync);
-            self.count_commit(sent.is_ok());
+            self.count_commit(if sent.is_ok() {
+                CommitResult::Committed
+            } else {
+                CommitResult::Failed
+            });
             match sent {
                 Ok(_) => return,
                 Err(error) if last || consumer.assignment_lost() => {
@@ -148,8 +152,12 @@ impl Shared {
         }
     }
 
-    /// Looks up the ids of topics and tells the workers where one was made again. Blocks.
-    fn note_ids(&self, consumer: &BaseConsumer<Context>, topics: &[Arc<str>]) {
+    /// Looks up the ids of topics, and tells the workers and the log where one was made again. Blocks.
+    fn note_ids(
+        &self,
+        consumer: &BaseConsumer<Context>,
+        topics: &[Arc<str>],
+    ) -> HashMap<Arc<str>, Arc<str>> {
         let ids = topic_ids::look_up(consumer.client(), topics, IDS);
         for topic in self.assigned.note_ids(&ids) {
             tracing::error!(
@@ -157,20 +165,21 @@ impl Shared {
                 "the topic was deleted and made again: what was not read of the old one is gone, the new one is read from its beginning"
             );
         }
+        ids
     }
 
     fn send(&self, consumer: &SplitConsumer, even_unchanged: bool) {
-        if let Err(error) = self.assigned.send_all(consumer.client(), even_unchanged) {
-            tracing::warn!(error = %error, "positions could not be sent");
+        match self.assigned.send_all(consumer.client(), even_unchanged) {
+            Ok(0) => {}
+            Ok(_) => self.count_commit(CommitResult::Sent),
+            Err(error) => {
+                self.count_commit(CommitResult::Failed);
+                tracing::warn!(error = %error, "positions could not be sent");
+            }
         }
     }
 
-    fn count_commit(&self, committed: bool) {
-        let result = if committed {
-            CommitResult::Committed
-        } else {
-            CommitResult::Failed
-        };
+    fn count_commit(&self, result: CommitResult) {
         self.parts
             .metrics
             .ledgers
@@ -222,7 +231,6 @@ impl Router {
             shutdown,
             parts,
         });
-        let told = Arc::downgrade(&shared);
         let errors = shared
             .parts
             .metrics
@@ -230,19 +238,7 @@ impl Router {
             .errors
             .get(KafkaClient::Router)
             .clone();
-        let consumer = Arc::new(SplitConsumer::new(
-            "router",
-            &config,
-            errors,
-            move |result| {
-                let Some(shared) = told.upgrade() else { return };
-                shared.count_commit(result.is_ok());
-                if let Err(error) = result {
-                    tracing::debug!(error = %error, "positions were not committed; sending them again");
-                    shared.assigned.commit_again();
-                }
-            },
-        )?);
+        let consumer = Arc::new(SplitConsumer::new("router", &config, errors)?);
         if shared.consumer.set(Arc::clone(&consumer)).is_err() {
             unreachable!("a new role has no consumer yet");
         }
@@ -369,6 +365,13 @@ impl Assignments for RouterAssignments {
         partitions: &[TopicPartition],
     ) -> KafkaResult<Vec<Offset>> {
         let shared = &self.0;
+        let asked: HashSet<&TopicPartition> = partitions.iter().collect();
+        let limit = shared.parts.settings.ledger.revoke_timeout.0;
+        shared.runtime.block_on(
+            shared
+                .assigned
+                .former_settled(|key| asked.contains(key), limit),
+        );
         let starts = positions::resolve(shared, consumer, partitions)?;
         let bounds = shared.bounds();
         let mut offsets = Vec::with_capacity(starts.len());

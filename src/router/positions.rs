@@ -15,7 +15,6 @@ use rdkafka::{Offset, TopicPartitionList};
 use super::Shared;
 use crate::config::settings::Start;
 use crate::kafka::consumer::{Context, TopicPartition};
-use crate::kafka::topic_ids;
 
 const LIMIT: Duration = Duration::from_secs(10);
 
@@ -37,8 +36,7 @@ pub(super) fn resolve(
         .map(|(topic, _)| Arc::clone(topic))
         .collect();
     let topics: Vec<Arc<str>> = topics.into_iter().collect();
-    let ids = topic_ids::look_up(consumer.client(), &topics, super::IDS);
-    shared.assigned.note_ids(&ids);
+    let ids = shared.note_ids(consumer, &topics);
     let committed = shared.assigned.committed(consumer, partitions)?;
     // By source: a pattern's topics start together, since the first one's commit would make the others late ones.
     let mut first_starts: HashMap<&str, HashMap<TopicPartition, i64>> = HashMap::new();
@@ -72,9 +70,9 @@ pub(super) fn resolve(
             continue;
         };
         positions.push(if committed.of_another_topic {
-            tracing::error!(
+            tracing::warn!(
                 kafka.topic = %topic, kafka.partition = number, committed = committed.position,
-                "the topic was deleted and made again: what was not read of the old one is gone, the new one is read from its beginning"
+                "the committed position belongs to another topic, which was deleted and made again; reading this one from its beginning"
             );
             Position {
                 position: low,

@@ -292,4 +292,5 @@ fn taken_apart(event: &Event) -> Result<Rendered<'_>, Malformed> {
 }
 
 #[cfg(test)]
+#[path = "cloudevents_tests.rs"]
 mod tests;

@@ -1,7 +1,7 @@
 //! Faults at load, while retries wait: nothing is lost, and what comes again was not settled.
 //!
-//! Each case runs once, with a seed that decides on its moments; with `POSTHASTE_FAULTS_SEEDS=20` it runs with 20 seeds
-//! and lasts longer in each.
+//! Each case runs once, with a seed that decides on its moments; with `POSTHASTE_FAULTS_SEEDS=20` (or `=7..9`, for some of
+//! them) it runs with 20 seeds and lasts longer in each.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -22,19 +22,29 @@ use crate::support::scene::{Scene, webhook, with};
 use crate::support::settings::Settings;
 use crate::support::{free_port, wait};
 
-/// How often each case runs.
+/// Asks for the long form, and says with which seeds.
 const SEEDS: &str = "POSTHASTE_FAULTS_SEEDS";
 
 fn seeds() -> Range<u64> {
-    match std::env::var(SEEDS) {
-        Ok(count) => 0..count.parse().expect("a number of seeds"),
-        Err(_unset) => 0..1,
+    let Ok(seeds) = std::env::var(SEEDS) else {
+        return 0..1;
+    };
+    let (first, end) = seeds.split_once("..").unwrap_or(("0", &seeds));
+    let number = |text: &str| text.parse().expect("a number of seeds, or first..end");
+    number(first)..number(end)
+}
+
+/// `short` in the short form, `long` in the long one.
+fn size<T>(short: T, long: T) -> T {
+    match std::env::var_os(SEEDS) {
+        Some(_) => long,
+        None => short,
     }
 }
 
-/// `short` where each case runs once, `long` where it runs often.
-fn size<T>(short: T, long: T) -> T {
-    if seeds().end > 1 { long } else { short }
+/// How often ten events are published: few enough that what comes in while nothing goes out is soon worked off.
+fn pace() -> Duration {
+    size(Duration::from_millis(100), Duration::from_millis(400))
 }
 
 /// What a case gets: its seed, and what depends on it.
@@ -52,7 +62,11 @@ impl Seed {
     /// Lets a session end soon, and has retries wait in topics of their destinations' own or in shared lanes.
     fn settings(&self, scene: &Scene) -> Settings {
         let mut settings = scene.settings();
-        let own = if self.number % 2 == 0 { 256 } else { 0 };
+        let own = if self.number.is_multiple_of(2) {
+            256
+        } else {
+            0
+        };
         settings
             .property("session.timeout.ms", "3000")
             .set("retry.dedicated_topics", own);
@@ -100,7 +114,7 @@ async fn kill_9_at_random_moments_loses_nothing_and_repeats_only_what_was_not_se
         let mut seed = Seed::new(seed);
         let mut load = load(Kafka::shared(), "kills").await;
         let settings = seed.settings(&load.scene);
-        let publisher = load.publish_steadily();
+        let publisher = load.publish_steadily(pace());
         let mut repeats = Repeats::default();
         let kills = size(3, 20);
         for _ in 0..kills {
@@ -125,7 +139,7 @@ async fn a_broker_that_is_killed_or_frozen_loses_nothing() {
         let mut load = load(Kafka::start(&[]), "brokers").await;
         let settings = seed.settings(&load.scene);
         let mut posthaste = Posthaste::start(&settings).await;
-        let publisher = load.publish_steadily();
+        let publisher = load.publish_steadily(pace());
         let rounds = size(1, 4);
         for _ in 0..rounds {
             load.until_more(seed.moment()).await;
@@ -151,7 +165,7 @@ async fn a_frozen_instance_that_wakes_up_loses_nothing_and_sets_no_position_back
     for seed in seeds() {
         let mut seed = Seed::new(seed);
         let mut load = load(Kafka::shared(), "zombies").await;
-        let publisher = load.publish_steadily();
+        let publisher = load.publish_steadily(pace());
         let zombie = Posthaste::start(&seed.settings(&load.scene)).await;
         let other = Posthaste::start(&seed.settings(&load.scene)).await;
         let freezes = size(1, 3);
@@ -187,7 +201,7 @@ async fn from_one_instance_to_four_and_back_nothing_is_lost_and_nothing_repeats(
         let url = format!("http://{}/slow", slow.address);
         let many = json!({"delivery": {"concurrency": 100}});
         load.scene.put("slow", &with(&webhook(&url), &many)).await;
-        let publisher = load.publish_steadily();
+        let publisher = load.publish_steadily(pace());
         let mut settings = seed.settings(&load.scene);
         // No fault: a session ends only where somebody dies.
         settings.property("session.timeout.ms", "30000");
@@ -279,7 +293,7 @@ async fn a_network_that_breaks_between_us_and_kafka_loses_nothing() {
         let mut settings = seed.settings(&load.scene);
         settings.set("kafka.brokers", proxy.address.to_string());
         let mut posthaste = Posthaste::start(&settings).await;
-        let publisher = load.publish_steadily();
+        let publisher = load.publish_steadily(pace());
         let short = Duration::from_millis(500);
         // One longer than the session of a member, and than the configuration may be unconfirmed.
         let long = size(Duration::from_secs(7), Duration::from_secs(20));
@@ -314,7 +328,7 @@ async fn a_network_that_breaks_between_us_and_receivers_loses_nothing() {
         let mut settings = seed.settings(&load.scene);
         settings.set("webhook.first_byte_timeout", "1s");
         let posthaste = Posthaste::start(&settings).await;
-        let publisher = load.publish_steadily();
+        let publisher = load.publish_steadily(pace());
         let faults = [
             Network::Reset,
             Network::Silent,

@@ -27,12 +27,20 @@ fn named(numbers: impl IntoIterator<Item = usize>) -> BTreeSet<String> {
 
 #[tokio::test]
 async fn a_topic_that_is_deleted_and_made_again_while_it_is_read_is_read_from_its_begin() {
+    // The group notices that the topic is gone and shares out its partitions anew, or nothing does.
+    tokio::join!(remade("500"), remade("60000"));
+}
+
+/// `refresh`: how often clients look at topics, in milliseconds.
+async fn remade(refresh: &str) {
     let scene = Scene::new("remade").await;
     let receiver = Receiver::start().await;
     scene.put("all", &webhook(&receiver.url("/all"))).await;
     let mut settings = scene.settings();
     // `start` applies once: not to the topic that comes later under the same name.
-    settings.source(&scene.topic, "start", "latest");
+    settings
+        .source(&scene.topic, "start", "latest")
+        .property("topic.metadata.refresh.interval.ms", refresh);
     let posthaste = Posthaste::start(&settings).await;
     let mut expected = BTreeSet::new();
     // The new topic holds fewer records than were read of the old one, then more: both ways a position misleads.

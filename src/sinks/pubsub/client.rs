@@ -83,7 +83,7 @@ impl Client {
         Ok(Self {
             guard,
             kept: settings.webhook.response_kept.0,
-            linger: LINGER,
+            linger: settings.batch.linger.0,
             connections: Cache::new(CONNECTIONS, IDLE),
             topics: Cache::new(TOPICS, IDLE),
         })
@@ -124,9 +124,6 @@ impl Client {
         }))
     }
 }
-
-/// How long a message waits for others that go with it.
-const LINGER: Duration = Duration::from_millis(5);
 
 /// Publishes. After a failure the library holds an ordering key back until it is told to go on: the order of deliveries
 /// is kept by whoever gives them out, not here.

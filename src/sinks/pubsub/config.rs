@@ -94,7 +94,7 @@ pub(super) enum Refused {
     #[error(transparent)]
     Egress(egress::Refusal),
     /// Credentials that are the service's own.
-    #[error("`google_default` is not allowed here (setting egress.default_credentials)")]
+    #[error("`google_default` is not allowed here (setting google.allow_default)")]
     Credentials,
 }
 
@@ -225,7 +225,7 @@ fn auth(
     let found = match auth.required_text("type") {
         Some("google_service_account") => service_account(&mut auth),
         Some("google_default") if endpoint.is_none_or(is_google) => Some(Auth::Default {
-            allowed: settings.egress.default_credentials,
+            allowed: settings.google.allow_default,
         }),
         Some("google_default") => {
             auth.fault(

@@ -26,11 +26,11 @@ pub fn schema() -> Schema {
                 "examples": ["acme-prod"]
             },
             "topic": {
-                "description": "The id of the topic, without `projects/…/topics/`.",
+                "description": "The id of the topic, without `projects/…/topics/`; not `goog` in front.",
                 "type": "string",
                 "minLength": 3,
                 "maxLength": 255,
-                "pattern": "^(?!goog)[A-Za-z][A-Za-z0-9._~+%-]*$",
+                "pattern": "^[A-Za-z][A-Za-z0-9._~+%-]*$",
                 "examples": ["orders"]
             },
             "ordering_key": {
@@ -87,7 +87,7 @@ fn auth_schema() -> Schema {
                 }
             },
             {
-                "description": "By what the machine has (workload identity), where the setting egress.default_credentials allows it.",
+                "description": "By what the machine has (workload identity), where the setting google.allow_default allows it.",
                 "type": "object",
                 "required": ["type"],
                 "additionalProperties": false,

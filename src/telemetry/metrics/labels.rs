@@ -56,16 +56,19 @@ label!(LedgerOwner, "ledger" {
     Retry => "retry",
 });
 
-/// How a commit of positions ended.
+/// What became of a commit of positions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum CommitResult {
-    /// The broker took it.
+    /// The client sent it; what the broker answers to these is not told, so they are sent again and again.
+    Sent,
+    /// It was waited for, when partitions were given up, and the broker took it.
     Committed,
-    /// It did not; the next commit covers it.
+    /// The client did not send it, or the broker did not take one that was waited for.
     Failed,
 }
 
 label!(CommitResult, "result" {
+    Sent => "sent",
     Committed => "committed",
     Failed => "failed",
 });

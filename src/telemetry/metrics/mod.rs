@@ -102,7 +102,7 @@ metrics! {
         holes: IntGauge = "posthaste_ledger_holes";
         /// The age of the oldest unsettled event since it was read.
         oldest: Gauge = "posthaste_ledger_oldest_unsettled_seconds";
-        /// Commits of positions, by result.
+        /// Commits of positions: sent without an answer, or waited for and committed or failed.
         commits: By<CommitResult, IntCounter> = "posthaste_commits_total";
     }
 }

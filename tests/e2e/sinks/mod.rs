@@ -2,4 +2,9 @@
 
 pub(crate) mod contract;
 
+mod aws_own;
+mod eventbridge;
+mod hookdeck;
+mod pubsub;
+mod sqs;
 mod webhook;

@@ -124,15 +124,15 @@ impl Load {
         self.recovered.store(true, Ordering::Relaxed);
     }
 
-    /// Publishes about 200 events a second, from the first number that is not accounted for yet on.
-    pub(crate) fn publish_steadily(&self) -> Publisher {
+    /// Publishes ten events each `interval`, from the first number that is not accounted for yet on.
+    pub(crate) fn publish_steadily(&self, interval: Duration) -> Publisher {
         let (stop, mut stopped) = watch::channel(false);
         let (kafka, topic) = (Arc::clone(&self.scene.kafka), self.scene.topic.clone());
         let mut next = self.ids.len();
         let published = Arc::new(AtomicUsize::new(next));
         let told = Arc::clone(&published);
         let task = tokio::spawn(async move {
-            let mut tick = tokio::time::interval(Duration::from_millis(50));
+            let mut tick = tokio::time::interval(interval);
             while !*stopped.borrow_and_update() {
                 kafka.produce(&topic, &numbered(next..next + 10)).await;
                 next += 10;

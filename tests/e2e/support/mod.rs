@@ -1,6 +1,7 @@
 //! What the end-to-end tests stand on: a real Kafka, a real receiver, the real binary, and ways to wait without sleeping.
 
 pub(crate) mod account;
+pub(crate) mod aws;
 pub(crate) mod cli;
 pub(crate) mod events;
 pub(crate) mod guard;
@@ -10,6 +11,7 @@ pub(crate) mod load;
 pub(crate) mod metrics;
 pub(crate) mod posthaste;
 pub(crate) mod proxy;
+pub(crate) mod pubsub;
 pub(crate) mod receiver;
 pub(crate) mod records;
 pub(crate) mod relay;

@@ -3,11 +3,14 @@
 //
 // Over HTTP at -control:
 //
-//	POST /faults     [{"method": "/google.pubsub.v1.Publisher/Publish", "code": "UNAVAILABLE", "times": 1}, …] replaces
-//	                 all faults; with "id" only requests with a message of that attribute `event-id` meet it, with "delay_ms"
-//	                 it waits first, and without "code" goes on after that
-//	GET  /publishes  all requests to publish since the start, oldest first: topic, the messages' attributes `event-id` in
-//	                 order, ordering keys, and the status code
+//	POST /faults     [{"method": "/google.pubsub.v1.Publisher/Publish", "code": "UNAVAILABLE", "times": 1}, …] adds
+//	                 faults; one with "topic" (projects/…) is met by requests to publish there only, one with "id" by
+//	                 those that hold a message with that attribute `event-id`; one with "delay_ms" waits first, and
+//	                 without "code" goes on after that
+//	DELETE /faults   ends them all
+//	POST /topics     {"topic": "projects/…", "subscription": "projects/…"} makes both; the subscription is ordered
+//	GET /publishes   all requests to publish since the start, oldest first: topic, the messages' attributes `event-id`
+//	                 in order, ordering keys, and the status code
 package main
 
 import (
@@ -51,6 +54,7 @@ type fault struct {
 	Method  string      `json:"method"`
 	Code    *codes.Code `json:"code"`
 	Times   int         `json:"times"`
+	Topic   string      `json:"topic"`
 	ID      string      `json:"id"`
 	DelayMS int         `json:"delay_ms"`
 }
@@ -65,6 +69,7 @@ type publish struct {
 type server struct {
 	// Whose tokens are accepted; nil: nobody is asked for one.
 	key       *rsa.PublicKey
+	fake      *pstest.Server
 	mu        sync.Mutex
 	faults    []fault
 	publishes []publish
@@ -76,7 +81,7 @@ func (s *server) hit(method string, req any) (fault, bool) {
 	defer s.mu.Unlock()
 	for k := range s.faults {
 		f := &s.faults[k]
-		if f.Method == method && f.Times > 0 && (f.ID == "" || carries(req, f.ID)) {
+		if f.Method == method && f.Times > 0 && f.meets(req) {
 			f.Times--
 			return *f, true
 		}
@@ -84,13 +89,16 @@ func (s *server) hit(method string, req any) (fault, bool) {
 	return fault{}, false
 }
 
-func carries(req any, id string) bool {
+func (f *fault) meets(req any) bool {
+	if f.Topic == "" && f.ID == "" {
+		return true
+	}
 	p, ok := req.(*pubsubpb.PublishRequest)
-	if !ok {
+	if !ok || (f.Topic != "" && p.Topic != f.Topic) {
 		return false
 	}
 	for _, m := range p.Messages {
-		if m.Attributes["event-id"] == id {
+		if f.ID == "" || m.Attributes["event-id"] == f.ID {
 			return true
 		}
 	}
@@ -201,10 +209,17 @@ func (s *server) control(w http.ResponseWriter, r *http.Request) {
 	defer s.mu.Unlock()
 	switch r.Method + " " + r.URL.Path {
 	case "POST /faults":
-		s.faults = nil
-		if err := json.NewDecoder(r.Body).Decode(&s.faults); err != nil {
+		var more []fault
+		if err := json.NewDecoder(r.Body).Decode(&more); err != nil {
 			http.Error(w, err.Error(), http.StatusBadRequest)
 		}
+		s.faults = append(s.faults, more...)
+	case "POST /topics":
+		if err := s.makeTopic(r); err != nil {
+			http.Error(w, err.Error(), http.StatusBadRequest)
+		}
+	case "DELETE /faults":
+		s.faults = nil
 	case "GET /publishes":
 		if err := json.NewEncoder(w).Encode(s.publishes); err != nil {
 			log.Print(err)
@@ -212,6 +227,24 @@ func (s *server) control(w http.ResponseWriter, r *http.Request) {
 	default:
 		http.NotFound(w, r)
 	}
+}
+
+func (s *server) makeTopic(r *http.Request) error {
+	var wanted struct{ Topic, Subscription string }
+	if err := json.NewDecoder(r.Body).Decode(&wanted); err != nil {
+		return err
+	}
+	topic := &pubsubpb.Topic{Name: wanted.Topic}
+	if _, err := s.fake.GServer.CreateTopic(r.Context(), topic); err != nil {
+		return err
+	}
+	_, err := s.fake.GServer.CreateSubscription(r.Context(), &pubsubpb.Subscription{
+		Name:                  wanted.Subscription,
+		Topic:                 wanted.Topic,
+		AckDeadlineSeconds:    600,
+		EnableMessageOrdering: true,
+	})
+	return err
 }
 
 func publicKey(file string) *rsa.PublicKey {
@@ -236,11 +269,11 @@ func main() {
 	key := flag.String("public-key", "", "PEM file: publishing needs a token signed with its private key")
 	facts := flag.String("facts", "", "file that is written once both are served")
 	flag.Parse()
-	s := &server{publishes: []publish{}}
+	fake := pstest.NewServer() // Only its state is used; its own listener stays on loopback.
+	s := &server{fake: fake, publishes: []publish{}}
 	if *key != "" {
 		s.key = publicKey(*key)
 	}
-	fake := pstest.NewServer() // Only its state is used; its own listener stays on loopback.
 	g := grpc.NewServer(grpc.MaxRecvMsgSize(requestMax), grpc.UnaryInterceptor(s.intercept))
 	pubsubpb.RegisterPublisherServer(g, &fake.GServer)
 	pubsubpb.RegisterSubscriberServer(g, &fake.GServer)

@@ -6,7 +6,7 @@ use std::collections::HashSet;
 
 use super::super::address::address;
 use super::super::javascript::to_number;
-use super::super::json::{Guide, Kind};
+use super::super::json::{Guide, Item, Kind};
 use super::FilterIndex;
 use super::hash::ByHash;
 use super::keys;
@@ -123,7 +123,26 @@ impl<'i> Guide for Probe<'i, '_> {
     }
 }
 
-impl Probe<'_, '_> {
+impl<'i> Probe<'i, '_> {
+    /// Goes through an event that was read before, in the same way.
+    pub(super) fn walk(&mut self, event: Item<'_>) {
+        let root = self.root();
+        self.walk_from(event, root);
+    }
+
+    fn walk_from(&mut self, item: Item<'_>, place: Place<'i>) {
+        self.value(place, item.kind());
+        for child in item.children() {
+            let place = match child.name() {
+                Some(name) => self.member(place, name),
+                None => Some(place),
+            };
+            if let Some(place) = place {
+                self.walk_from(child, place);
+            }
+        }
+    }
+
     fn key(&mut self, path: u64, way: Use, level: u32, value: u64) {
         let hash = keys::hash(self.index.secret, path, way, level, value);
         match self.index.table.get(&hash) {
