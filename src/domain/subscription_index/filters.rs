@@ -156,29 +156,8 @@ impl Filters {
         taken: &[u32],
         memory: &mut Memory,
     ) -> Result<(), NoJson> {
-        memory.listed.clear();
         let before = memory.verdicts.len();
-        for candidate in candidates {
-            let kind = match *candidate {
-                Candidate::Keyed(kind) => Some(kind),
-                Candidate::Filter { slot, number } if taken.binary_search(&slot).is_err() => {
-                    let owner = self.owners.get(&number);
-                    let kind = owner.map(|owner| owner.kind());
-                    if kind.is_some_and(|kind| kind.scope == scope) {
-                        memory.listed.push(number);
-                    }
-                    kind
-                }
-                Candidate::Filter { .. } | Candidate::Slot(_) => None,
-            };
-            if let Some(kind) = kind.filter(|kind| kind.scope == scope) {
-                let verdict = (kind.dialect, Verdict::FilteredOut);
-                if !memory.verdicts.contains(&verdict) {
-                    memory.verdicts.push(verdict);
-                }
-            }
-        }
-        if memory.verdicts.len() == before {
+        if !self.list(scope, candidates, taken, memory) {
             return Ok(());
         }
         let wanted = |number: u32| {
@@ -217,5 +196,41 @@ impl Filters {
             }
         }
         Ok(())
+    }
+
+    /// Notes which filters of a scope are listed, and that those of their dialects, and of the marks', take nothing yet.
+    /// Returns whether there are any.
+    fn list(
+        &self,
+        scope: Scope,
+        candidates: &[Candidate],
+        taken: &[u32],
+        memory: &mut Memory,
+    ) -> bool {
+        memory.listed.clear();
+        let mut any = false;
+        for candidate in candidates {
+            let kind = match *candidate {
+                Candidate::Keyed(kind) => Some(kind),
+                Candidate::Filter { slot, number } if taken.binary_search(&slot).is_err() => {
+                    let owner = self.owners.get(&number);
+                    let kind = owner.map(|owner| owner.kind());
+                    if kind.is_some_and(|kind| kind.scope == scope) {
+                        memory.listed.push(number);
+                    }
+                    kind
+                }
+                Candidate::Filter { .. } | Candidate::Slot(_) => None,
+            };
+            if let Some(kind) = kind.filter(|kind| kind.scope == scope) {
+                any = true;
+                // Those of the other scope may have noted it already.
+                let verdict = (kind.dialect, Verdict::FilteredOut);
+                if !memory.verdicts.contains(&verdict) {
+                    memory.verdicts.push(verdict);
+                }
+            }
+        }
+        any
     }
 }

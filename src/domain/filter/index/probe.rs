@@ -267,3 +267,36 @@ fn bits(mut set: u128) -> impl Iterator<Item = u32> {
         (lowest < u128::BITS).then_some(lowest)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::super::{Dialect, Filter};
+    use super::super::Scratch;
+    use super::*;
+
+    #[test]
+    fn many_values_that_many_filters_want_are_collected_in_bounded_memory() {
+        let mut index = FilterIndex::default();
+        for number in 0..1000 {
+            let rules = [
+                format!(r#"{{"a":[{{"numeric":[">",{number}]}}]}}"#),
+                r#"{"a":[{"wildcard":"*aaaaaaaa*"}]}"#.to_owned(),
+                r#"{"a":[{"prefix":"aa"}]}"#.to_owned(),
+            ];
+            for (rule, number) in rules.iter().zip(number * 3..) {
+                let filter = Filter::compile_text(Dialect::EventBridge, rule.as_bytes());
+                index.insert(number, Arc::new(filter.expect("valid")), usize::MAX);
+            }
+        }
+        let text = "a".repeat(10_000);
+        let numbers = vec!["999.5"; 2_000].join(",");
+        let event = format!(r#"{{"a":["{text}",{numbers},"{text}"]}}"#);
+        let (mut scratch, mut found) = (Scratch::default(), Vec::new());
+        let searched = index.matching(event.as_bytes(), &[], &mut scratch, |_| true, &mut found);
+        searched.expect("JSON");
+        assert_eq!(found.len(), 3000);
+        assert!(scratch.collected.filters.capacity() <= 4 * (2 * 3000 + 1024));
+    }
+}
