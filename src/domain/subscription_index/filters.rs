@@ -157,8 +157,7 @@ impl Filters {
         memory: &mut Memory,
     ) -> Result<(), NoJson> {
         let before = memory.verdicts.len();
-        self.list(scope, candidates, taken, memory);
-        if memory.verdicts.len() == before {
+        if !self.list(scope, candidates, taken, memory) {
             return Ok(());
         }
         let wanted = |number: u32| {
@@ -200,8 +199,16 @@ impl Filters {
     }
 
     /// Notes which filters of a scope are listed, and that those of their dialects, and of the marks', take nothing yet.
-    fn list(&self, scope: Scope, candidates: &[Candidate], taken: &[u32], memory: &mut Memory) {
+    /// Returns whether there are any.
+    fn list(
+        &self,
+        scope: Scope,
+        candidates: &[Candidate],
+        taken: &[u32],
+        memory: &mut Memory,
+    ) -> bool {
         memory.listed.clear();
+        let mut any = false;
         for candidate in candidates {
             let kind = match *candidate {
                 Candidate::Keyed(kind) => Some(kind),
@@ -216,11 +223,14 @@ impl Filters {
                 Candidate::Filter { .. } | Candidate::Slot(_) => None,
             };
             if let Some(kind) = kind.filter(|kind| kind.scope == scope) {
+                any = true;
+                // Those of the other scope may have noted it already.
                 let verdict = (kind.dialect, Verdict::FilteredOut);
                 if !memory.verdicts.contains(&verdict) {
                     memory.verdicts.push(verdict);
                 }
             }
         }
+        any
     }
 }

@@ -192,6 +192,37 @@ fn a_filter_is_asked_after_topic_and_type_and_one_that_takes_the_event_is_enough
 }
 
 #[test]
+fn body_and_envelope_are_asked_beside_each_other_in_each_dialect() {
+    for (dialect, body, envelope) in [
+        (
+            Dialect::EventBridge,
+            PAID,
+            r#"{"headers": {"team": ["a"]}}"#,
+        ),
+        (
+            Dialect::Hookdeck,
+            r#"{"state": "paid"}"#,
+            r#"{"headers": {"team": "a"}}"#,
+        ),
+        (Dialect::Shopify, "state:paid", "headers.team:a"),
+    ] {
+        let mut index = SubscriptionIndex::default();
+        for (slot, scope, rule) in [(0, Scope::Body, body), (1, Scope::Envelope, envelope)] {
+            let subscriptions = [filtered(dialect, scope, rule)];
+            index.insert(slot, Some(&subscriptions)).expect("valid");
+        }
+        for (body, slots) in [
+            (r#"{"state": "paid"}"#, &[0, 1][..]),
+            (r#"{"state": "new"}"#, &[1]),
+            ("no JSON", &[1]),
+        ] {
+            let found = taken(&index, &parts("orders", "order.paid", body));
+            assert_eq!(found.taken, slots, "{dialect} {body}");
+        }
+    }
+}
+
+#[test]
 fn who_asks_about_a_body_that_is_not_json_is_told_what_is_wrong_and_the_others_take_it() {
     let index = filtering();
     let found = taken(&index, &parts("orders", "order.paid", "{\"state\": }"));
