@@ -3,7 +3,7 @@
 //! A consumer group shares out the partitions; each is read by one task, from its own queue.
 //!
 //! Invariant: a partition waits only for the bounds of its own ledger, for the memory of all, or while the
-//! configuration is stale; never for one destination.
+//! configuration is stale; never for one destination, but some milliseconds for one that is fast (`dispatch`).
 
 mod positions;
 mod worker;
