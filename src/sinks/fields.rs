@@ -1,10 +1,19 @@
 //! Reads a JSON object field by field and collects all mistakes in it, each with its JSON pointer.
 
 use std::cell::RefCell;
+use std::time::Duration;
 
 use serde_json::{Map, Value};
 
 use crate::config::faults::Fault;
+use crate::config::settings::Settings;
+use crate::domain::units::Span;
+
+/// The time limit that a destination has where its document says nothing, unless the settings allow less.
+const TIMEOUT: Duration = Duration::from_secs(20);
+
+/// Time limits below this one are mistakes of unit.
+const TIMEOUT_MIN: Duration = Duration::from_millis(100);
 
 /// The mistakes found so far.
 #[derive(Debug, Default)]
@@ -141,4 +150,24 @@ impl<'a> Fields<'a> {
         }
         entries
     }
+}
+
+/// Reads the field `timeout`: how long an attempt may take.
+pub(super) fn timeout(fields: &mut Fields<'_>, settings: &Settings) -> Duration {
+    let max = settings.webhook.timeout_max;
+    let Some(text) = fields.text("timeout") else {
+        return TIMEOUT.min(max.0);
+    };
+    match text.parse::<Span>() {
+        Ok(span) if (TIMEOUT_MIN..=max.0).contains(&span.0) => return span.0,
+        Ok(span) => fields.fault(
+            "timeout",
+            format!(
+                "`{span}` is not between {} and {max} (setting webhook.timeout_max)",
+                Span(TIMEOUT_MIN)
+            ),
+        ),
+        Err(invalid) => fields.fault("timeout", invalid.to_string()),
+    }
+    TIMEOUT
 }

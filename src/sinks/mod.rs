@@ -6,11 +6,16 @@
 //! Invariant: a sink that was parsed needs no further checks but those that depend on the moment of the send.
 
 #![cfg_attr(
-    not(feature = "sink-webhook"),
+    not(all(
+        feature = "sink-webhook",
+        feature = "sink-kafka",
+        feature = "sink-rabbitmq"
+    )),
     allow(unused, reason = "no sink is built that uses it")
 )]
 
 mod attributes;
+mod cache;
 mod cloudevents;
 mod fields;
 pub mod prepared;
@@ -150,17 +155,12 @@ macro_rules! registry {
 
 registry! {
     "sink-webhook" "webhook" webhook::Webhook;
+    "sink-kafka" "kafka" kafka::Kafka;
+    "sink-rabbitmq" "rabbitmq" rabbitmq::RabbitMq;
 }
 
 /// What is documented and not built yet.
-const PLANNED: &[&str] = &[
-    "sqs",
-    "eventbridge",
-    "pubsub",
-    "kafka",
-    "rabbitmq",
-    "hookdeck",
-];
+const PLANNED: &[&str] = &["sqs", "eventbridge", "pubsub", "hookdeck"];
 
 /// The kinds of sinks that this build has.
 pub fn kinds() -> impl Iterator<Item = &'static str> {
@@ -194,6 +194,17 @@ pub enum ClientsError {
          environment variable SSL_CERT_FILE)"
     )]
     Http(#[source] reqwest::Error),
+}
+
+impl Clients {
+    /// Tells the id of the cluster that events are read from, so that nothing is written into its sources. Without it a
+    /// topic of the name of a source is refused in every cluster.
+    #[must_use]
+    pub fn at_home_in(self, cluster_id: &str) -> Self {
+        #[cfg(feature = "sink-kafka")]
+        self.kafka.set_home(cluster_id);
+        self
+    }
 }
 
 impl Sink {

@@ -2,8 +2,6 @@
 //!
 //! Invariant: all mistakes are found in one reading, and none repeats a secret, a URL or a header's value.
 
-use std::time::Duration;
-
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use reqwest::Url;
@@ -17,10 +15,9 @@ use crate::config::faults::Fault;
 use crate::config::settings::Settings;
 use crate::domain::secret::Secret;
 use crate::domain::signature::SigningKey;
-use crate::domain::units::Span;
 use crate::egress::{self, Guard, Refusal};
 use crate::sinks::cloudevents;
-use crate::sinks::fields::{Faults, Fields};
+use crate::sinks::fields::{Faults, Fields, timeout};
 
 /// Signing secrets of one destination at most: each adds 50 to 100 bytes to every request.
 pub(super) const SECRETS_MAX: usize = 5;
@@ -30,12 +27,6 @@ pub(super) const HEADERS_MAX: usize = 32;
 
 /// Bytes of one header's value at most.
 pub(super) const VALUE_MAX: usize = 4096;
-
-/// What a destination has where its document says nothing, unless the settings allow less.
-const TIMEOUT: Duration = Duration::from_secs(20);
-
-/// Time limits below this one are mistakes of unit.
-const TIMEOUT_MIN: Duration = Duration::from_millis(100);
 
 const AGENT: HeaderValue =
     HeaderValue::from_static(concat!("posthaste/", env!("CARGO_PKG_VERSION")));
@@ -338,23 +329,4 @@ fn refuse_tls(fields: &mut Fields<'_>) {
         }
     }
     tls.close();
-}
-
-fn timeout(fields: &mut Fields<'_>, settings: &Settings) -> Duration {
-    let max = settings.webhook.timeout_max;
-    let Some(text) = fields.text("timeout") else {
-        return TIMEOUT.min(max.0);
-    };
-    match text.parse::<Span>() {
-        Ok(span) if (TIMEOUT_MIN..=max.0).contains(&span.0) => return span.0,
-        Ok(span) => fields.fault(
-            "timeout",
-            format!(
-                "`{span}` is not between {} and {max} (setting webhook.timeout_max)",
-                Span(TIMEOUT_MIN)
-            ),
-        ),
-        Err(invalid) => fields.fault("timeout", invalid.to_string()),
-    }
-    TIMEOUT
 }

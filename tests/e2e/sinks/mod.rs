@@ -2,4 +2,6 @@
 
 pub(crate) mod contract;
 
+mod kafka;
+mod rabbitmq;
 mod webhook;

@@ -7,6 +7,7 @@ pub(crate) mod guard;
 pub(crate) mod kafka;
 pub(crate) mod metrics;
 pub(crate) mod posthaste;
+pub(crate) mod rabbitmq;
 pub(crate) mod receiver;
 pub(crate) mod records;
 pub(crate) mod relay;
