@@ -202,6 +202,7 @@ impl Filters {
     /// Notes which filters of a scope are listed, and that those of their dialects, and of the marks', take nothing yet.
     fn list(&self, scope: Scope, candidates: &[Candidate], taken: &[u32], memory: &mut Memory) {
         memory.listed.clear();
+        let before = memory.verdicts.len();
         for candidate in candidates {
             let kind = match *candidate {
                 Candidate::Keyed(kind) => Some(kind),
@@ -217,7 +218,9 @@ impl Filters {
             };
             if let Some(kind) = kind.filter(|kind| kind.scope == scope) {
                 let verdict = (kind.dialect, Verdict::FilteredOut);
-                if !memory.verdicts.contains(&verdict) {
+                // Of another scope there may be the same.
+                let own = memory.verdicts.get(before..).unwrap_or_default();
+                if !own.contains(&verdict) {
                     memory.verdicts.push(verdict);
                 }
             }
