@@ -13,7 +13,7 @@ use lapin::uri::{AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserIn
 use lapin::{AsyncTcpStream, Channel, Connection, ConnectionProperties};
 
 use super::outcome::Failure;
-use super::stream::{self, Stream, Tls};
+use super::stream::{self, Cut, Stream, Tls};
 use crate::config::settings::Settings;
 use crate::domain::secret::Secret;
 use crate::egress::{Dialling, Guard};
@@ -28,6 +28,9 @@ const IDLE_CHANNELS: usize = 64;
 
 /// How long is waited after a failed dial, doubling up to the second.
 const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));
+
+/// How long a broker has to answer when a connection is closed.
+const LEAVE: Duration = Duration::from_secs(1);
 
 /// Where a connection leads to, and as whom.
 #[derive(Clone)]
@@ -106,8 +109,26 @@ struct State {
 
 /// A connection and the channels that nobody uses now.
 pub(super) struct Live {
-    connection: Connection,
+    connection: Arc<Connection>,
     idle: Mutex<Vec<Channel>>,
+    cut: Option<Cut>,
+}
+
+impl Drop for Live {
+    /// Takes leave of the broker, and cuts the connection where that takes too long.
+    fn drop(&mut self) {
+        let (connection, cut) = (Arc::clone(&self.connection), self.cut.take());
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            return;
+        };
+        runtime.spawn(async move {
+            let leave = connection.close(200, "OK".into());
+            if tokio::time::timeout(LEAVE, leave).await.is_err() {
+                tracing::debug!("a broker did not answer when its connection was closed");
+            }
+            drop(cut);
+        });
+    }
 }
 
 impl fmt::Debug for Live {
@@ -190,6 +211,8 @@ impl Client {
                 .await
                 .map_err(|error| Failure::Tls(error.to_string()))?,
         };
+        let cut = Cut::of(stream).map_err(|error| Failure::Ours(error.to_string()));
+        let (stream, cut) = cut?;
         // It asks for a stream once: nothing recovers by itself.
         let handed: Mutex<Option<Stream>> = Mutex::new(Some(Stream::new(stream)));
         let connect = move |_uri, _runtime| {
@@ -199,12 +222,15 @@ impl Client {
                 std::io::Error::other("connections are dialled by the guard").into()
             }))
         };
-        let properties = ConnectionProperties::default().with_connection_name("posthaste".into());
+        let properties = ConnectionProperties::default()
+            .with_connection_name("posthaste".into())
+            .configure_backoff(|backoff| backoff.with_max_times(0));
         let runtime = async_rs::Runtime::tokio_current();
         let connection = Connection::connector(endpoint.uri(), runtime, connect, properties);
         Ok(Live {
-            connection: connection.await.map_err(|error| Failure::of(&error))?,
+            connection: Arc::new(connection.await.map_err(|error| Failure::of(&error))?),
             idle: Mutex::default(),
+            cut: Some(cut),
         })
     }
 }

@@ -4,7 +4,7 @@
 //! here, and what is inside goes to it over a pair of local sockets that nobody else can reach.
 
 use std::io;
-use std::net::TcpStream as StdTcpStream;
+use std::net::{Shutdown, TcpStream as StdTcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
@@ -18,6 +18,28 @@ use tokio_rustls::TlsConnector;
 
 /// One connection's bytes, as the client library takes them.
 pub(super) type Stream = Compat<TcpStream>;
+
+/// Cuts a connection when it is dropped. The client library waits for ever for the answers of a broker that is silent
+/// while it connects or closes, with a thread and a socket.
+#[derive(Debug)]
+pub(super) struct Cut(StdTcpStream);
+
+impl Cut {
+    /// The same connection, and what cuts it.
+    pub(super) fn of(stream: TcpStream) -> io::Result<(TcpStream, Self)> {
+        let stream = stream.into_std()?;
+        let cut = Self(stream.try_clone()?);
+        Ok((TcpStream::from_std(stream)?, cut))
+    }
+}
+
+impl Drop for Cut {
+    fn drop(&mut self) {
+        if let Err(error) = self.0.shutdown(Shutdown::Both) {
+            tracing::debug!(error = %error, "a connection had ended already");
+        }
+    }
+}
 
 /// Authorities and our own certificate, as PEM.
 #[derive(Clone, PartialEq, Eq, Hash, Default)]
@@ -83,16 +105,18 @@ pub(super) async fn encrypt(
     let bare = host.trim_start_matches('[').trim_end_matches(']');
     let name = ServerName::try_from(bare.to_owned()).map_err(io::Error::other)?;
     let connecting = TlsConnector::from(Arc::new(config)).connect(name, stream);
-    let mut encrypted = connecting.await?;
+    let (mut from_broker, mut to_broker) = tokio::io::split(connecting.await?);
     let (inside, handed) = UnixStream::pair()?;
     inside.set_nonblocking(true)?;
     handed.set_nonblocking(true)?;
-    let mut inside = tokio::net::UnixStream::from_std(inside)?;
+    let (mut from_client, mut to_client) = tokio::net::UnixStream::from_std(inside)?.into_split();
     tokio::spawn(async move {
-        // However it ends, both sides see their streams closed, and the client says what that means.
-        if let Err(error) = tokio::io::copy_bidirectional(&mut inside, &mut encrypted).await {
-            tracing::debug!(error = %error, "a connection over TLS ended");
-        }
+        // However one way ends, both sides see their streams closed, and the client says what that means.
+        let ended = tokio::select! {
+            ended = tokio::io::copy(&mut from_client, &mut to_broker) => ended,
+            ended = tokio::io::copy(&mut from_broker, &mut to_client) => ended,
+        };
+        tracing::debug!(?ended, "a connection over TLS ended");
     });
     // A stream socket like any other, under the type that is asked for.
     TcpStream::from_std(StdTcpStream::from(OwnedFd::from(handed)))

@@ -193,3 +193,31 @@ async fn what_cannot_be_sent_is_told_without_dialling() {
         assert!(error.contains(words), "{error}");
     }
 }
+
+#[tokio::test]
+async fn a_broker_that_is_silent_is_left_and_its_connection_cut() {
+    use tokio::io::AsyncReadExt as _;
+
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    let settings = settings();
+    let guard = std::sync::Arc::new(guard(&settings));
+    let client = Client::new(&settings, guard).expect("a client");
+    let destination = DestinationId::parse("acme/hooks").expect("id");
+    let event = event(Some(b"{}"));
+    let url = format!("amqp://u:p@127.0.0.1:{port}/");
+    let sink = parsed(json!({"url": url, "timeout": "100ms"}));
+    let outgoing = Outgoing {
+        event: &event,
+        destination: &destination,
+        attempt: 1,
+        replay: None,
+        now_ms: NOW_MS,
+    };
+    let report = sink.send(&client, outgoing).await;
+    assert_eq!(report.outcome.as_str(), "network");
+    let (mut accepted, _) = listener.accept().await.expect("a connection");
+    let mut said = Vec::new();
+    accepted.read_to_end(&mut said).await.expect("its end");
+    assert_eq!(said, b"AMQP\x00\x00\x09\x01");
+}
