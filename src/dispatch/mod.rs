@@ -197,6 +197,7 @@ impl Dispatcher {
         self.pump().await;
     }
 
+    #[expect(clippy::result_large_err, reason = "what is refused is given back")]
     fn offer(&self, prepared: &Prepared, work: Work) -> Result<(), (Work, HandOver)> {
         let bytes = work.delivery.event.bytes();
         let memory_is_short = self.memory.used() > self.memory.limit() / 4 * 3;

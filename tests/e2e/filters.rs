@@ -234,10 +234,7 @@ async fn a_body_that_is_not_json_is_dead_for_those_who_ask_about_it_and_the_sour
         assert_eq!(record.value.as_deref(), event.value.as_deref(), "{id}");
         told.push((
             id,
-            dead_letter::decode(record)
-                .expect("a dead letter")
-                .detail
-                .into(),
+            dead_letter::decode(record).expect("a dead letter").detail,
         ));
     }
     told.sort();

@@ -126,11 +126,6 @@ impl Kafka {
         *self.pid.lock().expect("no holder panics") = pid.expect("start prints the process id");
     }
 
-    fn signal(&self, signal: &str) {
-        let pid = *self.pid.lock().expect("no holder panics");
-        run(Command::new("kill").args([signal, &pid.to_string()]));
-    }
-
     /// Lets the user of the SASL_SSL listener do `operations` on a resource, such as `--topic orders`.
     pub(crate) fn allow(&self, resource: &[&str], operations: &[&str]) {
         self.acl(&["--add", "--allow-principal"], resource, operations);

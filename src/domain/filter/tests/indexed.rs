@@ -109,7 +109,7 @@ fn only_the_filters_that_are_wanted_are_asked() {
         index.insert(number, Arc::new(filter), usize::MAX);
     }
     let mut numbers = Vec::new();
-    let wanted = |number: u32| number % 2 == 0;
+    let wanted = |number: u32| number.is_multiple_of(2);
     let (event, scratch) = (br#"{"a":1}"#, &mut Scratch::default());
     let searched = index.matching(event, &[3], scratch, wanted, &mut numbers);
     searched.expect("JSON");
