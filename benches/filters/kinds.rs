@@ -37,7 +37,7 @@ pub(crate) fn all() -> Vec<Kind> {
         kind("exact-2", |n, _| {
             format!(
                 r#"{{"status":["{}"],"customer":{{"id":["cus_{}"]}}}}"#,
-                STATES[n as usize % 4],
+                state(n),
                 word(n)
             )
         }),
@@ -92,7 +92,14 @@ pub(crate) fn all() -> Vec<Kind> {
     ]
 }
 
-const STATES: [&str; 4] = ["new", "paid", "sent", "returned"];
+fn state(number: u32) -> &'static str {
+    match number % 4 {
+        0 => "new",
+        1 => "paid",
+        2 => "sent",
+        _ => "returned",
+    }
+}
 
 /// An event that one filter of most kinds takes.
 pub(crate) fn event(number: u32, filters: u32) -> String {
@@ -101,7 +108,7 @@ pub(crate) fn event(number: u32, filters: u32) -> String {
     let total = f64::from(hit) * 1e6 / f64::from(filters) + 0.5;
     let mut event = format!(
         r#"{{"id":"evt_{number:08}","type":"order.paid","created_at":"2026-01-31T08:00:00Z","api_version":"2026-01-01","live":true,"status":"{}","total":{total:.2},"currency":"EUR","customer":{{"id":"cus_{word_of}","name":"Anna Example","email":"anna@example.com","address":{{"city":"Berlin","country":"DE","zip":"10115"}}}},"items":[{{"sku":"sku-{}","quantity":2,"price":12.5,"title":"A thing"}},{{"sku":"sku-{word_of}","quantity":1,"price":60,"title":"Another thing"}},{{"sku":"sku-none","quantity":4,"price":7.25,"title":"A third thing"}}],"reference":"{word_of}-2026-{word_of}","note":"left at the door for {word_of} today","tags":["a","b","c"],"metadata":{{"channel":"web","campaign":"spring"}},"padding":""#,
-        STATES[hit as usize % 4],
+        state(hit),
         word(hit + 1),
     );
     while event.len() < 836 {

@@ -454,5 +454,5 @@ impl<W> Queues<W> {
 }
 
 #[cfg(test)]
-#[path = "queues_tests.rs"]
+#[path = "tests/queues.rs"]
 mod tests;

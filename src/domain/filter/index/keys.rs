@@ -2,8 +2,8 @@
 
 use core::net::IpAddr;
 
-use super::access::Need;
 use super::hash::Secret;
+use super::need::Need;
 use super::paths::Use;
 use super::postings::{Interval, ordered};
 
