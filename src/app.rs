@@ -154,7 +154,9 @@ pub async fn serve(
     let documents = Documents::new(Arc::clone(&settings));
     let catalog = Catalog::new(documents, metrics.clone());
     let memory = Memory::new(settings.dispatch.memory.0);
-    let clients = Clients::new(&settings, &guard).context("the clients of sinks")?;
+    let clients = Clients::new(&settings, &guard)
+        .context("the clients of sinks")?
+        .at_home_in(&cluster_id);
     let dispatcher = Dispatcher::new(
         &settings.dispatch,
         &settings.ledger,

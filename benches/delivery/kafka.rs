@@ -83,6 +83,13 @@ impl Kafka {
         process::cpu_us(&self.pid.to_string())
     }
 
+    /// Microseconds of CPU that the JVM's optimising compiler has used.
+    pub(crate) fn compiler_us(&self) -> u64 {
+        let threads = process::threads(&self.pid.to_string());
+        let compiler = threads.iter().filter(|(name, _)| name.starts_with("C2 "));
+        compiler.map(|(_, us)| us).sum()
+    }
+
     /// Makes a source topic.
     pub(crate) fn create(&self, topic: &str) {
         let mut config = ClientConfig::new();

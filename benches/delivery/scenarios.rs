@@ -15,10 +15,14 @@ use crate::receiver::{HOSTS, Receiver};
 /// Requests in flight of a bare loop, and the concurrency of the one destination.
 pub(crate) const CONCURRENCY: usize = 64;
 
-/// Events that are published and not received yet, at most, in a steady flow: less than a destination's queue in
-/// memory, so that the figure is that of first attempts.
+/// Events that are published and not received yet, at most, in a steady flow to one destination.
 const WINDOW: u64 = 1024;
 
+/// The same with many destinations: nearly all of them are attempts in flight then, since each has slots of its own.
+const WINDOW_MANY: u64 = 256;
+
+/// For how long the broker's code is compiled at most.
+const WARM_UP: Duration = Duration::from_secs(60);
 const WARM: Duration = Duration::from_millis(700);
 const STEADY: Duration = Duration::from_millis(2500);
 const BARE: Duration = Duration::from_millis(1200);
@@ -30,20 +34,21 @@ type Scenario = fn(&mut Bench);
 
 /// All scenarios, in their order.
 pub(crate) const ALL: [(&str, Scenario); 9] = [
+    ("large", large::run),
+    ("due", waiting::due),
     ("steady-1", steady_1),
     ("steady-200", |bench| steady_many(bench, 200)),
     ("steady-10000", |bench| steady_many(bench, 10_000)),
     ("latency", latency),
     ("hanging", hanging),
     ("backlog-1", backlog),
-    ("large", large::run),
-    ("due", waiting::due),
     ("drain", waiting::drain),
 ];
 
 /// What scenarios share.
 pub(crate) struct Bench {
     rounds: usize,
+    window: u64,
     /// How many retries wait before they are drained.
     retries: u32,
     kafka: Kafka,
@@ -70,6 +75,7 @@ impl Bench {
     pub(crate) fn start(rounds: usize, retries: u32) -> Self {
         Self {
             rounds,
+            window: WINDOW,
             retries,
             kafka: Kafka::start(),
             receiver: Receiver::start(),
@@ -78,14 +84,45 @@ impl Bench {
         }
     }
 
-    /// Lets the broker's code be compiled: in its first seconds it takes several times the CPU.
+    /// Lets the broker's code be compiled, that of retries too: until then it takes several times the CPU.
     pub(crate) fn warm_up(&mut self) {
         let instance = self.with_one("warm-up");
+        let hanging = self.hanging();
+        instance.destinations(&self.kafka, hanging.into_iter(), 21);
         let body = event::body(0);
-        for _ in 0..4 {
-            let flow = self.steady(&instance, |bench, _| bench.send(&instance, HEALTHY, &body));
+        let since = Instant::now();
+        while since.elapsed() < WARM_UP {
+            let (start, before) = (Instant::now(), self.kafka.compiler_us());
+            let flow = self.steady(&instance, |bench, number| {
+                bench.feed_beside(&instance, &body, number)
+            });
+            let compiled =
+                float(self.kafka.compiler_us() - before) / 1e6 / start.elapsed().as_secs_f64();
             let (rate, kafka) = (flow.per_second, flow.kafka_us);
-            eprintln!("  {rate:.0} deliveries/s, {kafka:.0} µs of the broker's CPU for each");
+            eprintln!(
+                "  {rate:.0} deliveries/s, {kafka:.0} µs of the broker's CPU for each, its compiler takes {compiled:.2} cores"
+            );
+            if compiled < 0.05 {
+                return;
+            }
+        }
+    }
+
+    /// Twenty destinations that never answer.
+    fn hanging(&self) -> Vec<(String, String)> {
+        let document = |id: &str| self.document(id, 2, "hang", 8);
+        (0..20)
+            .map(|number| format!("hang-{number}"))
+            .map(|id| (id.clone(), document(&id)))
+            .collect()
+    }
+
+    /// An event of the healthy destination; after ten of these one for a hanging one.
+    fn feed_beside(&mut self, instance: &Instance, body: &[u8], number: u64) {
+        self.send(instance, HEALTHY, body);
+        if number.is_multiple_of(10) {
+            let hanging = format!("hang.hang-{}", number / 10 % 20);
+            self.send(instance, &hanging, body);
         }
     }
 
@@ -191,7 +228,7 @@ impl Bench {
                 let idle = next() / next();
                 break (received / seconds, each, idle);
             }
-            if sent - answered(self) < WINDOW {
+            if sent - answered(self) < self.window {
                 feed(self, sent);
                 sent += 1;
             } else {
@@ -292,6 +329,7 @@ fn steady_many(bench: &mut Bench, count: u32) {
     let types: Vec<String> = (0..count).map(|number| format!("many.{number}")).collect();
     let body = event::body(0);
     let name = format!("{count} destinations");
+    bench.window = WINDOW_MANY;
     bench.beside_bare(&name, &instance, HOSTS, |bench, number| {
         // A prime apart, so that neighbours in time are no neighbours in order.
         let chosen = usize::try_from(number * 7919).expect("it fits") % types.len();
@@ -299,6 +337,7 @@ fn steady_many(bench: &mut Bench, count: u32) {
             bench.send(&instance, event_type, &body);
         }
     });
+    bench.window = WINDOW;
     bench.row(
         &format!("{name}: resident memory under load"),
         format!("{:.0} MB", process::rss_mb(&instance.pid())),
@@ -358,21 +397,12 @@ fn hanging(bench: &mut Bench) {
             })
         })
         .collect();
-    let hanging: Vec<(String, String)> = (0..20)
-        .map(|number| {
-            let id = format!("hang-{number}");
-            (id.clone(), bench.document(&id, 2, "hang", 8))
-        })
-        .collect();
+    let hanging = bench.hanging();
     instance.destinations(&bench.kafka, hanging.into_iter(), 21);
     let beside: Vec<Flow> = (0..bench.rounds)
         .map(|_| {
             bench.steady(&instance, |bench, number| {
-                bench.send(&instance, HEALTHY, &body);
-                if number % 10 == 0 {
-                    let hanging = format!("hang.hang-{}", number / 10 % 20);
-                    bench.send(&instance, &hanging, &body);
-                }
+                bench.feed_beside(&instance, &body, number);
             })
         })
         .collect();

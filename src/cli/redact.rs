@@ -40,7 +40,11 @@ pub fn redact(document: &Value) -> Value {
 #[must_use]
 pub fn redact_url(text: &str) -> String {
     let Ok(mut url) = Url::parse(text) else {
-        return text.to_owned();
+        // A URL that its password breaks, for one.
+        let credentials = text
+            .split_once("://")
+            .is_some_and(|(_, rest)| rest.contains('@'));
+        return if credentials { PLACEHOLDER } else { text }.to_owned();
     };
     let credentials = !url.username().is_empty() || url.password().is_some();
     if !credentials && url.query().is_none() {
@@ -229,6 +233,22 @@ mod tests {
             assert!(text.contains(kept), "{kept} in {text}");
         }
         assert_eq!(redact(&shown), shown);
+    }
+
+    #[test]
+    fn a_url_that_its_password_breaks_is_not_shown() {
+        for url in [
+            "amqps://user:p#canary@mq.example.com/vhost",
+            "amqps://user:p/canary@mq.example.com/vhost",
+            "amqps://user:p?canary@mq.example.com/vhost",
+        ] {
+            assert_eq!(redact_url(url), PLACEHOLDER, "{url}");
+        }
+        assert_eq!(
+            redact_url("amqps://user:canary@mq.example.com/vhost"),
+            "amqps://%5Bredacted%5D@mq.example.com/vhost"
+        );
+        assert_eq!(redact_url("ann@example.com"), "ann@example.com");
     }
 
     #[test]

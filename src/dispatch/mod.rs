@@ -1,7 +1,8 @@
 //! Attempts: who may start one now, the attempt itself, and what follows from its outcome.
 //!
 //! Deliveries come from the router (fresh) and from the retry readers (backlog); what follows goes to the outbox. The
-//! router never waits for one destination: what finds no room is handed over to the destination's retry topic.
+//! router never waits for one destination, but for a fast one that has room in a moment: what finds none is handed over
+//! to the destination's retry topic.
 //!
 //! Invariant: a delivery that was taken ends in exactly one of: delivered, retry topic, dead letter; each settles its
 //! ticket when the broker has acknowledged it. One whose assignment ended before its attempt started is dropped.
@@ -196,6 +197,7 @@ impl Dispatcher {
         self.pump().await;
     }
 
+    #[expect(clippy::result_large_err, reason = "what is refused is given back")]
     fn offer(&self, prepared: &Prepared, work: Work) -> Result<(), (Work, HandOver)> {
         let bytes = work.delivery.event.bytes();
         let memory_is_short = self.memory.used() > self.memory.limit() / 4 * 3;

@@ -109,11 +109,22 @@ impl<'e> Content<'e> {
         }
     }
 
-    fn body(&self) -> &Result<Document<'e>, NoJson> {
-        self.body.get_or_init(|| match self.parts.body {
+    /// The body, which nobody has parsed.
+    ///
+    /// # Errors
+    /// If there is none to parse.
+    pub fn body_bytes(&self) -> Result<&'e [u8], NoJson> {
+        match self.parts.body {
             Body::None => Err(NoJson::None),
             Body::Opaque => Err(NoJson::Opaque),
-            Body::Json(bytes) => Document::parse(bytes).map_err(NoJson::Malformed),
+            Body::Json(bytes) => Ok(bytes),
+        }
+    }
+
+    fn body(&self) -> &Result<Document<'e>, NoJson> {
+        self.body.get_or_init(|| {
+            let bytes = self.body_bytes()?;
+            Document::parse(bytes).map_err(NoJson::Malformed)
         })
     }
 
@@ -196,6 +207,34 @@ mod tests {
             envelope(parts(Body::Json(br#" {"n": 1.50} "#))),
             r#"{"id":"e-1","type":"order.paid","topic":"orders","key":"k\"1","time":"2026-01-31T08:00:00.123Z","headers":{"x.y":"a","x.y":"b","none":null},"data":{"n":1.50}}"#
         );
+    }
+
+    #[test]
+    fn of_a_header_that_is_given_twice_hookdeck_sees_the_last_and_the_others_see_both() {
+        use crate::domain::filter::{Dialect, Filter};
+        let content = Content::new(parts(Body::None));
+        let item = content.item(Scope::Envelope).expect("always there");
+        for (dialect, rule, first, second) in [
+            (
+                Dialect::EventBridge,
+                r#"{"headers": {"x.y": ["?"]}}"#,
+                true,
+                true,
+            ),
+            (
+                Dialect::Hookdeck,
+                r#"{"headers": {"x.y": "?"}}"#,
+                false,
+                true,
+            ),
+            (Dialect::Shopify, r#""headers.x.y:?""#, true, true),
+        ] {
+            for (value, taken) in [("a", first), ("b", second), ("c", false)] {
+                let rule = rule.replace('?', value);
+                let filter = Filter::compile_text(dialect, rule.as_bytes()).expect("valid");
+                assert_eq!(filter.matches(item), taken, "{rule}");
+            }
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ use std::sync::{Arc, LazyLock};
 
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::redirect::Policy;
+use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tower::util::MapRequestLayer;
 
@@ -88,6 +89,50 @@ impl Guard {
             self.check_address(*ip, Some(name), port)?;
         }
         Ok(addresses)
+    }
+}
+
+/// Why a listed host was not connected to.
+#[derive(Debug, thiserror::Error)]
+pub enum Dialling {
+    /// The operator does not allow it.
+    #[error("{0}")]
+    Refused(Refusal),
+    /// The name does not resolve, or not in time.
+    #[error("the name does not resolve")]
+    Unresolvable,
+    /// No address takes the connection; the last one's answer.
+    #[error("no address takes the connection")]
+    Failed(#[source] std::io::Error),
+}
+
+impl Guard {
+    /// Connects to a host on the operator's list, at an address that was vetted. The caller limits the time.
+    ///
+    /// # Errors
+    /// Why there is no connection.
+    pub async fn connect_listed(&self, host: &str, port: u16) -> Result<TcpStream, Dialling> {
+        self.check_listed(host, port).map_err(Dialling::Refused)?;
+        let bare = host.trim_start_matches('[').trim_end_matches(']');
+        let addresses = match bare.parse::<IpAddr>() {
+            Ok(ip) => vec![ip],
+            Err(_name) => match self.resolve(host, Some(port)).await {
+                Ok(addresses) => addresses,
+                Err(Refusal::Unresolvable) => return Err(Dialling::Unresolvable),
+                Err(refusal) => return Err(Dialling::Refused(refusal)),
+            },
+        };
+        let mut last = std::io::Error::from(std::io::ErrorKind::AddrNotAvailable);
+        for ip in addresses {
+            match TcpStream::connect(SocketAddr::new(ip, port)).await {
+                Ok(stream) => {
+                    stream.set_nodelay(true).map_err(Dialling::Failed)?;
+                    return Ok(stream);
+                }
+                Err(error) => last = error,
+            }
+        }
+        Err(Dialling::Failed(last))
     }
 }
 

@@ -5,7 +5,7 @@
 //! Invariant: a topic that was made again under its name is read from its beginning: its id is compared at each assignment
 //! and every 5 s. Its events that were taken before go on.
 //! Invariant: a partition waits only for the bounds of its own ledger, for the memory of all, or while the
-//! configuration is stale; never for one destination.
+//! configuration is stale; never for one destination, but some milliseconds for one that is fast (`dispatch`).
 
 mod held_back;
 mod positions;

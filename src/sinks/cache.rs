@@ -4,25 +4,38 @@
 //! Who holds a value that went goes on with it.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
+use std::fmt;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
 
+/// Clients of one kind at most, where nothing else is set.
+pub(super) const CLIENTS: usize = 256;
+
+/// For how long one that is not used is kept, where nothing else is set.
+pub(super) const IDLE: Duration = Duration::from_secs(300);
+
 /// Values by key.
-#[derive(Debug)]
 pub(super) struct Cache<K, V> {
     entries: Arc<Mutex<Entries<K, V>>>,
     max: usize,
     idle: Duration,
 }
 
-#[derive(Debug)]
 struct Entries<K, V> {
     used: HashMap<K, (V, Instant)>,
     /// Whether a task looks for idle ones.
     swept: bool,
+}
+
+impl<K, V> fmt::Debug for Cache<K, V> {
+    /// Keys may hold credentials.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cache").finish_non_exhaustive()
+    }
 }
 
 impl<K, V> Cache<K, V>
@@ -45,30 +58,52 @@ where
 
     /// The value of `key`, which `make` makes where there is none. Call it within a runtime.
     pub(super) fn get(&self, key: &K, make: impl FnOnce() -> V) -> V {
+        let Ok(value) = self.try_get(key, || Ok::<V, Infallible>(make()));
+        value
+    }
+
+    /// The value of `key`, which `make` makes where there is none. Call it within a runtime.
+    ///
+    /// # Errors
+    /// What `make` says.
+    pub(super) fn try_get<E>(&self, key: &K, make: impl FnOnce() -> Result<V, E>) -> Result<V, E> {
         let now = Instant::now();
+        // Dropped after the lock is given back: that may take a moment.
+        let mut _dropped = None;
         let mut entries = lock(&self.entries);
         if let Some((value, used)) = entries.used.get_mut(key) {
             *used = now;
-            return value.clone();
+            return Ok(value.clone());
         }
+        let value = make()?;
         if entries.used.len() >= self.max {
             let oldest = entries.used.iter().min_by_key(|(_, (_, used))| *used);
-            if let Some(oldest) = oldest.map(|(key, _)| key.clone()) {
-                entries.used.remove(&oldest);
-            }
+            let oldest = oldest.map(|(key, _)| key.clone());
+            _dropped = oldest.and_then(|key| entries.used.remove(&key));
         }
-        let value = make();
         entries.used.insert(key.clone(), (value.clone(), now));
         if !entries.swept {
             entries.swept = true;
             self.sweep();
         }
-        value
+        drop(entries);
+        Ok(value)
     }
 
     /// Gives the value of `key` up.
     pub(super) fn remove(&self, key: &K) {
-        lock(&self.entries).used.remove(key);
+        self.remove_if(key, |_| true);
+    }
+
+    /// Gives the value of `key` up if `is` says so: it may have been replaced already.
+    pub(super) fn remove_if(&self, key: &K, is: impl FnOnce(&V) -> bool) {
+        let mut entries = lock(&self.entries);
+        let dropped = match entries.used.get(key) {
+            Some((value, _)) if is(value) => entries.used.remove(key),
+            _ => None,
+        };
+        drop(entries);
+        drop(dropped);
     }
 
     /// Starts the task that gives up what is idle; it ends when nothing is left.
@@ -82,9 +117,16 @@ where
                     return;
                 };
                 let mut entries = lock(&entries);
-                entries.used.retain(|_, (_, used)| used.elapsed() < idle);
-                if entries.used.is_empty() {
-                    entries.swept = false;
+                let gone: Vec<V> = entries
+                    .used
+                    .extract_if(|_, (_, used)| used.elapsed() >= idle)
+                    .map(|(_, (value, _))| value)
+                    .collect();
+                let done = entries.used.is_empty();
+                entries.swept = !done;
+                drop(entries);
+                drop(gone);
+                if done {
                     return;
                 }
             }
@@ -100,8 +142,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    const IDLE: Duration = Duration::from_secs(60);
 
     fn is_kept(cache: &Cache<u32, u32>, key: u32) -> bool {
         cache.get(&key, || 0) != 0

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use crate::config::faults::{Findings, child};
-use crate::config::settings::Settings;
+use crate::config::settings::{Format, Settings};
 use crate::config::words;
 use crate::domain::destination as domain;
 use crate::domain::destination::{Scope, SubscriptionFilter};
@@ -166,6 +166,9 @@ fn compile(
             .next()
             .and_then(|item| item.member("filter")?.member("rule"));
         let filter = subscription.filter.as_ref();
+        if filter.is_some_and(|filter| filter.scope == Scope::Body) {
+            check_formats(subscription, &at, limits, findings);
+        }
         compiled.push(domain::Subscription {
             id: subscription.id.clone(),
             topics: subscription.topics.clone(),
@@ -174,6 +177,27 @@ fn compile(
         });
     }
     compiled
+}
+
+/// A filter on bodies that nothing looks into would make every event a dead letter.
+fn check_formats(
+    subscription: &Subscription,
+    at: &str,
+    limits: &Settings,
+    findings: &mut Findings,
+) {
+    let topics = subscription.topics.iter().flatten();
+    let opaque = |topic: &&String| {
+        let source = limits.source_of(topic);
+        source.is_some_and(|(_, source)| source.format == Format::Bytes)
+    };
+    for topic in topics.filter(opaque) {
+        let topic = words::quoted(topic);
+        let message = format!(
+            "bodies of {topic} are not looked into, its format is `bytes`; write \"envelope\" and ask for headers, key or type"
+        );
+        findings.add(&child(at, "scope"), message);
+    }
 }
 
 impl Filter {

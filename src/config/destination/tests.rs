@@ -356,6 +356,25 @@ fn all_mistakes_of_all_filters_are_named_at_once_and_point_into_the_document() {
 }
 
 #[test]
+fn a_filter_on_bodies_that_are_not_looked_into_is_refused() {
+    let mut settings = defaults();
+    let source = serde_json::from_value(json!({"format": "bytes"})).expect("a source");
+    settings.sources.insert("raw".to_owned(), source);
+    let document = |topics: Value, scope: &str| {
+        let filter = json!({"dialect": "hookdeck", "scope": scope, "rule": {"a": 1}});
+        let subscription = json!([{"topics": topics, "filter": filter}]);
+        let value = with("subscriptions", subscription).to_string();
+        parse_document(value.as_bytes(), &|_| true, &settings)
+    };
+    document(json!(["raw"]), "envelope").expect("headers can be asked");
+    document(json!(["orders"]), "body").expect("JSON");
+    let faults = document(json!(["orders", "raw"]), "body").expect_err("one is opaque");
+    assert_eq!(faults.len(), 1);
+    assert_eq!(faults[0].pointer, "/subscriptions/0/filter/scope");
+    assert!(faults[0].message.contains("raw"), "{}", faults[0]);
+}
+
+#[test]
 fn a_filter_keeps_the_limits_of_the_settings() {
     let document = filtering(&[json!({"dialect": "eventbridge", "rule": {"a": [1], "b": [2]}})]);
     read(&document).expect("within the defaults");

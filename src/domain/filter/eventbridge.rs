@@ -136,17 +136,8 @@ impl Reader {
                 combinations = self.alternatives(member, place, combinations)?;
                 continue;
             }
-            let reserved = RESERVED.contains(&name)
-                || RESERVED_BEGINNINGS
-                    .iter()
-                    .any(|begin| name.starts_with(begin));
-            if place.in_or && reserved {
-                return Err(refused(
-                    &pointer,
-                    format!(
-                        "`{name}` is an operator and no name of a field within `$or`; operators stand in lists, such as {{\"state\": [{{\"prefix\": \"pa\"}}]}}"
-                    ),
-                ));
+            if place.in_or {
+                check_name(name, &pointer)?;
             }
             let path = place
                 .path
@@ -211,6 +202,20 @@ impl Reader {
         }
         Ok(all)
     }
+}
+
+/// Within `$or`, operators are no names of fields.
+fn check_name(name: &str, pointer: &str) -> Result<(), FilterError> {
+    let mut beginnings = RESERVED_BEGINNINGS.iter();
+    if !RESERVED.contains(&name) && !beginnings.any(|begin| name.starts_with(begin)) {
+        return Ok(());
+    }
+    Err(refused(
+        pointer,
+        format!(
+            "`{name}` is an operator and no name of a field within `$or`; operators stand in lists, such as {{\"state\": [{{\"prefix\": \"pa\"}}]}}"
+        ),
+    ))
 }
 
 fn check_size(

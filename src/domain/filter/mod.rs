@@ -36,7 +36,7 @@ use expression::Expression;
 use json::{Document, Item};
 
 /// A filter language.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Dialect {
     /// Event patterns of Amazon EventBridge: an object.

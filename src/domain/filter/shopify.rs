@@ -199,28 +199,7 @@ impl Parser {
         }
         let path = self.name()?;
         if self.peek() != Some(':') {
-            let found: String = self
-                .chars
-                .get(start..self.at)
-                .unwrap_or_default()
-                .iter()
-                .collect();
-            return Err(self.refused(
-                start,
-                match found.as_str() {
-                    "" => format!(
-                        "a field is expected, found {:?}; write a condition like status:active",
-                        self.peek().unwrap_or_default()
-                    ),
-                    "and" | "or" | "not" => format!(
-                        "{found:?} is in small letters; write {} for the operator",
-                        found.to_uppercase()
-                    ),
-                    _ => format!(
-                        "{found:?} names no field to look into; write it like title:{found}"
-                    ),
-                },
-            ));
+            return Err(self.no_field(start));
         }
         if path.split('.').any(str::is_empty) {
             return Err(self.refused(
@@ -259,6 +238,24 @@ impl Parser {
         };
         tree.set(&path, Arc::new(leaf));
         Ok(Expression::Fields(Arc::new(tree)))
+    }
+
+    /// Says what stands from `start` to here in place of a field and its colon.
+    fn no_field(&self, start: usize) -> FilterError {
+        let found = self.chars.get(start..self.at).unwrap_or_default();
+        let found: String = found.iter().collect();
+        let message = match found.as_str() {
+            "" => format!(
+                "a field is expected, found {:?}; write a condition like status:active",
+                self.peek().unwrap_or_default()
+            ),
+            "and" | "or" | "not" => format!(
+                "{found:?} is in small letters; write {} for the operator",
+                found.to_uppercase()
+            ),
+            _ => format!("{found:?} names no field to look into; write it like title:{found}"),
+        };
+        self.refused(start, message)
     }
 
     fn name(&mut self) -> Result<String, FilterError> {

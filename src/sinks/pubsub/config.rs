@@ -81,7 +81,7 @@ impl PubSub {
         let checked = if is_google(&self.endpoint) {
             guard.check(&self.endpoint)
         } else {
-            guard.check_listed(&self.endpoint)
+            guard.check_listed_url(&self.endpoint)
         };
         checked.err().map(Refused::Egress)
     }

@@ -12,6 +12,7 @@ use super::contract::{Arrived, Counterpart, Fault, contract};
 use crate::support::aws::{Aws, KEYS, Queue, REGION};
 use crate::support::events::NewEvent;
 use crate::support::relay::{Mode, Relay};
+use crate::support::scene::with;
 use crate::support::settings::Settings;
 use crate::support::unique;
 
@@ -119,7 +120,9 @@ impl Counterpart for Buses {
         let mut broken = sink.clone();
         match fault {
             Fault::Missing => broken = self.sink("nowhere", &self.moto().await.url),
-            Fault::Credentials => broken["auth"]["access_key_id"] = json!("AKIAUNKNOWN"),
+            Fault::Credentials => {
+                broken = with(sink, &json!({"auth": {"access_key_id": "AKIAUNKNOWN"}}));
+            }
             Fault::Throttled => {
                 let faults = Aws::microburst(&self.aws.url).await;
                 let rule = json!([{
@@ -128,7 +131,7 @@ impl Counterpart for Buses {
                     "error": {"code": "ThrottlingException"}
                 }]);
                 faults.faults(&rule).await;
-                broken["endpoint"] = json!(faults.url);
+                broken = with(sink, &json!({"endpoint": faults.url}));
                 *self.faults.lock().expect("no panic") = Some(faults);
             }
             Fault::Down => self.relay.set(Mode::Shut),
@@ -171,19 +174,20 @@ impl Counterpart for Buses {
 fn arrived(message: &Value) -> Arrived {
     let body = message["Body"].as_str().expect("a body");
     let event: Value = serde_json::from_str(body).expect("JSON");
-    let resources = event["resources"].as_array().expect("resources");
+    let part = |name: &str| event.get(name).unwrap_or_else(|| panic!("no {name}"));
+    let resources = part("resources").as_array().expect("resources");
     let told = |name: &str| {
         let mut told = resources.iter().filter_map(Value::as_str);
         told.find_map(|one| one.strip_prefix(name)?.strip_prefix(':'))
             .expect("it is told")
             .to_owned()
     };
-    assert_eq!(event["source"], "posthaste");
+    assert_eq!(part("source"), "posthaste");
     Arrived {
         id: told("event-id"),
-        event_type: event["detail-type"].as_str().expect("a type").to_owned(),
+        event_type: part("detail-type").as_str().expect("a type").to_owned(),
         attempt: told("posthaste-attempt").parse().expect("a number"),
         hops: told("posthaste-hops").parse().expect("a number"),
-        body: event["detail"].to_string().into_bytes(),
+        body: part("detail").to_string().into_bytes(),
     }
 }

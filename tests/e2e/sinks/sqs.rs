@@ -10,6 +10,7 @@ use super::contract::{Arrived, Counterpart, Fault, contract};
 use crate::support::aws::{Aws, KEYS, Queue, REGION};
 use crate::support::events::NewEvent;
 use crate::support::relay::{Mode, Relay};
+use crate::support::scene::with;
 use crate::support::settings::Settings;
 use crate::support::unique;
 
@@ -90,7 +91,9 @@ impl Counterpart for Queues {
         let mut broken = sink.clone();
         match fault {
             Fault::Missing => broken = self.sink("/000000000000/nowhere"),
-            Fault::Credentials => broken["auth"]["access_key_id"] = json!("AKIAUNKNOWN"),
+            Fault::Credentials => {
+                broken = with(sink, &json!({"auth": {"access_key_id": "AKIAUNKNOWN"}}));
+            }
             Fault::Throttled => {
                 let faults = Aws::microburst(&self.aws.url).await;
                 let rule = json!([{
@@ -99,7 +102,7 @@ impl Counterpart for Queues {
                     "error": {"code": "ThrottlingException"}
                 }]);
                 faults.faults(&rule).await;
-                broken["endpoint"] = json!(faults.url);
+                broken = with(sink, &json!({"endpoint": faults.url}));
                 *self.faults.lock().expect("no panic") = Some(faults);
             }
             Fault::Down => self.relay.set(Mode::Shut),
@@ -134,7 +137,8 @@ impl Counterpart for Queues {
 
 fn arrived(message: &Value) -> Arrived {
     let attribute = |name: &str| {
-        let value = message["MessageAttributes"][name]["StringValue"].as_str();
+        let value = message.pointer(&format!("/MessageAttributes/{name}/StringValue"));
+        let value = value.and_then(Value::as_str);
         value.unwrap_or_default().to_owned()
     };
     Arrived {

@@ -3,8 +3,10 @@
 
 use std::collections::HashMap;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
 use serde_json::{Value, json};
+use tokio::sync::OnceCell;
 
 use super::{guard, services, unique};
 
@@ -13,12 +15,18 @@ pub(crate) const KEYS: (&str, &str) = ("test", "test");
 
 pub(crate) const REGION: &str = "us-east-1";
 
-/// One program. Ended when dropped.
+/// A program, and a test's own connections to it.
 pub(crate) struct Aws {
     /// `http://127.0.0.1:PORT`.
     pub(crate) url: String,
-    pid: u32,
     http: reqwest::Client,
+    _server: Arc<Server>,
+}
+
+/// A running program. Ended when dropped; those that tests share end with the test binary.
+struct Server {
+    url: String,
+    pid: u32,
 }
 
 /// A queue of one.
@@ -29,21 +37,38 @@ pub(crate) struct Queue {
 }
 
 impl Aws {
-    /// SQS and EventBridge with a check of access keys; one bad message of a batch fails alone.
+    /// SQS and EventBridge with a check of access keys; one bad message of a batch fails alone. Tests share it.
     pub(crate) async fn ministack() -> Self {
-        Self::start(&["ministack", "--auth"]).await
+        static SHARED: OnceCell<Arc<Server>> = OnceCell::const_new();
+        let start = || async { Arc::new(Server::start(&["ministack", "--auth"]).await) };
+        Self::of(SHARED.get_or_init(start).await)
     }
 
-    /// SQS and EventBridge without that check; one bad entry of a request fails alone.
+    /// SQS and EventBridge without that check, and STS; one bad entry of a request fails alone. Tests share it.
     pub(crate) async fn moto() -> Self {
-        Self::start(&["moto"]).await
+        static SHARED: OnceCell<Arc<Server>> = OnceCell::const_new();
+        let start = || async { Arc::new(Server::start(&["moto"]).await) };
+        Self::of(SHARED.get_or_init(start).await)
     }
 
     /// Faults in front of another one, by [`Aws::faults`].
     pub(crate) async fn microburst(upstream: &str) -> Self {
-        Self::start(&["microburst", "--upstream", upstream]).await
+        Self::of(&Arc::new(
+            Server::start(&["microburst", "--upstream", upstream]).await,
+        ))
     }
 
+    fn of(server: &Arc<Server>) -> Self {
+        let http = reqwest::Client::builder().no_proxy().build();
+        Self {
+            url: server.url.clone(),
+            http: http.expect("a client"),
+            _server: Arc::clone(server),
+        }
+    }
+}
+
+impl Server {
     async fn start(arguments: &[&str]) -> Self {
         let mut command = Command::new(services().join("aws/start"));
         command
@@ -65,13 +90,11 @@ impl Aws {
         Self {
             url: fact("url").to_owned(),
             pid,
-            http: reqwest::Client::builder()
-                .no_proxy()
-                .build()
-                .expect("a client"),
         }
     }
+}
 
+impl Aws {
     /// Asks for an operation, such as `AmazonSQS.CreateQueue`.
     pub(crate) async fn ask(&self, operation: &str, input: &Value) -> Value {
         let (version, service) = match operation.split_once('.') {
@@ -105,7 +128,8 @@ impl Aws {
         };
         let input = json!({"QueueName": name, "Attributes": attributes});
         let made = self.ask("AmazonSQS.CreateQueue", &input).await;
-        let url = made["QueueUrl"].as_str().expect("a URL").to_owned();
+        let url = made.get("QueueUrl").and_then(Value::as_str);
+        let url = url.expect("a URL").to_owned();
         let account = url.rsplit('/').nth(1).expect("an account").to_owned();
         Queue {
             url,
@@ -125,7 +149,8 @@ impl Aws {
                 "VisibilityTimeout": 600
             });
             let answer = self.ask("AmazonSQS.ReceiveMessage", &input).await;
-            let Some(messages) = answer["Messages"].as_array().filter(|all| !all.is_empty()) else {
+            let messages = answer.get("Messages").and_then(Value::as_array);
+            let Some(messages) = messages.filter(|messages| !messages.is_empty()) else {
                 return all;
             };
             for message in messages {
@@ -157,6 +182,20 @@ impl Aws {
         queue
     }
 
+    /// Begins to record what a moto is asked.
+    pub(crate) async fn record(&self) {
+        let url = format!("{}/moto-api/recorder/start-recording", self.url);
+        let answer = self.http.post(&url).send().await.expect("an answer");
+        assert!(answer.status().is_success(), "{answer:?}");
+    }
+
+    /// Every request that it was asked since, a line each.
+    pub(crate) async fn recording(&self) -> String {
+        let url = format!("{}/moto-api/recorder/download-recording", self.url);
+        let answer = self.http.get(&url).send().await.expect("an answer");
+        answer.text().await.expect("text")
+    }
+
     /// Adds faults to a `microburst`.
     pub(crate) async fn faults(&self, rules: &Value) {
         let url = format!("{}/_microburst/rules", self.url);
@@ -170,7 +209,7 @@ impl Aws {
     }
 }
 
-impl Drop for Aws {
+impl Drop for Server {
     fn drop(&mut self) {
         let stop = services().join("aws/stop");
         let stopped = Command::new(stop).arg(self.pid.to_string()).status();

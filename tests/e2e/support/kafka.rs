@@ -198,18 +198,22 @@ fn start(options: &[&str]) -> HashMap<String, String> {
     let line = run(Command::new(script("start"))
         .args(options)
         .env("KAFKA_OPTS", JVM));
-    let facts: HashMap<String, String> = line
-        .split_whitespace()
-        .filter_map(|fact| fact.split_once('='))
-        .map(|(name, value)| (name.to_owned(), value.to_owned()))
-        .collect();
+    let facts = facts_of(&line);
     let pid = facts.get("pid").and_then(|pid| pid.parse().ok());
     guard::process(pid.expect("start prints the process id"));
     facts
 }
 
+/// What a start script prints: `name=value` several times in a line.
+pub(crate) fn facts_of(line: &str) -> HashMap<String, String> {
+    line.split_whitespace()
+        .filter_map(|fact| fact.split_once('='))
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect()
+}
+
 /// Runs a command to its end, which must be a good one; returns what it printed.
-fn run(command: &mut Command) -> String {
+pub(crate) fn run(command: &mut Command) -> String {
     let output = command
         .stdin(Stdio::null())
         .output()

@@ -12,6 +12,7 @@ pub(crate) mod metrics;
 pub(crate) mod posthaste;
 pub(crate) mod proxy;
 pub(crate) mod pubsub;
+pub(crate) mod rabbitmq;
 pub(crate) mod receiver;
 pub(crate) mod records;
 pub(crate) mod relay;

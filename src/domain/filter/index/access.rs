@@ -219,55 +219,58 @@ impl<'f> Finder<'f, '_> {
             }
             Predicate::AnyCase(wanted) => affix(wanted, true, false),
             Predicate::Glob(glob) => return self.glob(glob),
-            Predicate::Regex(regex) => {
-                let literals = literals::required(regex.as_str());
-                let Some(literals) = literals else {
-                    return self.one(Need::Present);
-                };
-                return self.any(literals.into_iter().map(|literal| match literal.first {
-                    true => Need::Prefix {
-                        bytes: literal.bytes,
-                        any_case: false,
-                        list: false,
-                    },
-                    false => Need::Contains(literal.bytes),
-                }));
-            }
+            Predicate::Regex(regex) => return self.regex(regex.as_str()),
             Predicate::Address(address) => Need::Address(*address),
             Predicate::Network(..) | Predicate::Scalar | Predicate::Other(_) => Need::Present,
-            Predicate::Term(term) => {
-                return match term.need() {
-                    TermNeed::Anything => self.one(Need::Present),
-                    TermNeed::Never => Some(Access::default()),
-                    TermNeed::Range { low, high } => self.one(Need::Range {
-                        low,
-                        high,
-                        loose: true,
-                    }),
-                    TermNeed::Prefix { text, list } => self.one(Need::Prefix {
-                        bytes: text.into(),
-                        any_case: false,
-                        list,
-                    }),
-                    TermNeed::Equal { text, number, list } => {
-                        let bool = match text {
-                            "true" => Some(Need::Bool(true)),
-                            "false" => Some(Need::Bool(false)),
-                            _ => None,
-                        };
-                        let number = number.map(|number| Need::Number {
-                            number,
-                            loose: true,
-                        });
-                        let text = Need::Text {
-                            text: text.to_owned(),
-                            list,
-                        };
-                        self.any([Some(text), number, bool].into_iter().flatten())
-                    }
-                };
-            }
+            Predicate::Term(term) => return self.term(term.need()),
         })
+    }
+
+    fn regex(&self, pattern: &str) -> Option<Access<'f>> {
+        let Some(literals) = literals::required(pattern) else {
+            return self.one(Need::Present);
+        };
+        self.any(literals.into_iter().map(|literal| match literal.first {
+            true => Need::Prefix {
+                bytes: literal.bytes,
+                any_case: false,
+                list: false,
+            },
+            false => Need::Contains(literal.bytes),
+        }))
+    }
+
+    fn term(&self, need: TermNeed<'_>) -> Option<Access<'f>> {
+        match need {
+            TermNeed::Anything => self.one(Need::Present),
+            TermNeed::Never => Some(Access::default()),
+            TermNeed::Range { low, high } => self.one(Need::Range {
+                low,
+                high,
+                loose: true,
+            }),
+            TermNeed::Prefix { text, list } => self.one(Need::Prefix {
+                bytes: text.into(),
+                any_case: false,
+                list,
+            }),
+            TermNeed::Equal { text, number, list } => {
+                let bool = match text {
+                    "true" => Some(Need::Bool(true)),
+                    "false" => Some(Need::Bool(false)),
+                    _ => None,
+                };
+                let number = number.map(|number| Need::Number {
+                    number,
+                    loose: true,
+                });
+                let text = Need::Text {
+                    text: text.to_owned(),
+                    list,
+                };
+                self.any([Some(text), number, bool].into_iter().flatten())
+            }
+        }
     }
 
     fn glob(&self, glob: &'f Glob) -> Option<Access<'f>> {
@@ -341,24 +344,7 @@ impl<'f> Finder<'f, '_> {
             Operator::Eq => self.equal(compare),
             Operator::Neq if missing => None,
             Operator::Neq | Operator::Nin => self.one(Need::Present),
-            Operator::In => match compare.kind() {
-                Kind::Text(part) => self.one(contains_text(part)),
-                Kind::Number(number) => self.one(contains_text(&number_text(number.float))),
-                Kind::Array => self.any(compare.children().filter_map(|wanted| {
-                    Some(match wanted.kind() {
-                        Kind::Text(text) => Need::Text {
-                            text: text.clone().into_owned(),
-                            list: false,
-                        },
-                        Kind::Number(number) => Need::Number {
-                            number: number.float,
-                            loose: false,
-                        },
-                        _ => return None,
-                    })
-                })),
-                _ => Some(Access::default()),
-            },
+            Operator::In => self.within(compare),
             Operator::StartsWith | Operator::EndsWith => {
                 let last = operator == Operator::EndsWith;
                 let texts = compare.text().into_iter();
@@ -372,6 +358,28 @@ impl<'f> Finder<'f, '_> {
                 Kind::Bool(false) if missing => None,
                 _ => Some(Access::default()),
             },
+        }
+    }
+
+    /// `$in`.
+    fn within(&self, compare: Item<'_>) -> Option<Access<'f>> {
+        match compare.kind() {
+            Kind::Text(part) => self.one(contains_text(part)),
+            Kind::Number(number) => self.one(contains_text(&number_text(number.float))),
+            Kind::Array => self.any(compare.children().filter_map(|wanted| {
+                Some(match wanted.kind() {
+                    Kind::Text(text) => Need::Text {
+                        text: text.clone().into_owned(),
+                        list: false,
+                    },
+                    Kind::Number(number) => Need::Number {
+                        number: number.float,
+                        loose: false,
+                    },
+                    _ => return None,
+                })
+            })),
+            _ => Some(Access::default()),
         }
     }
 }

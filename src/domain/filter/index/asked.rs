@@ -75,10 +75,9 @@ impl Visitor {
                     object,
                     missing,
                 } = &**kinds;
-                for part in [Some(scalar), array.as_ref(), Some(object), Some(missing)] {
-                    if let Some(part) = part {
-                        self.expression(part, path, root);
-                    }
+                let parts = [Some(scalar), array.as_ref(), Some(object), Some(missing)];
+                for part in parts.into_iter().flatten() {
+                    self.expression(part, path, root);
                 }
             }
             Expression::Reroot(part) => self.expression(part, path, path),

@@ -64,81 +64,70 @@ pub(super) fn next_byte(secret: Secret, hash: u64, byte: u8) -> u64 {
 
 /// All keys that a need can stand under; one is enough.
 pub(super) fn keys(secret: Secret, path: u64, need: &Need) -> Vec<Key> {
-    let key = |way: Use, level: u32, value: u64| Key {
+    let (loose, list) = match need {
+        Need::Number { loose, .. } | Need::Range { loose, .. } => (*loose, false),
+        Need::Text { list, .. } | Need::Prefix { list, .. } => (false, *list),
+        _ => (false, false),
+    };
+    let key = |(way, level, value): (Use, u32, u64)| Key {
         path,
         way,
         level,
         hash: hash(secret, path, way, level, value),
-        loose: false,
-        list: false,
-        interval: None,
+        loose,
+        list,
+        interval: interval(need),
     };
-    let one = match need {
-        Need::Present => key(Use::Present, 0, 0),
-        Need::Null => key(Use::Null, 0, 0),
-        Need::Bool(bool) => key(Use::Bool, 0, u64::from(*bool)),
-        Need::Number {
-            number: wanted,
-            loose,
-        } => Key {
-            loose: *loose,
-            ..key(Use::Number, 0, number(*wanted))
-        },
-        Need::Range { low, high, loose } => {
-            let interval = Interval {
-                low: ordered(*low),
-                high: ordered(*high),
-            };
-            let (level, block) = interval.block();
-            Key {
-                loose: *loose,
-                interval: Some(interval),
-                ..key(Use::Range, level, block)
-            }
+    match need {
+        Need::Contains(bytes) => grams(bytes).into_iter().map(key).collect(),
+        _ => vec![key(value(secret, need))],
+    }
+}
+
+fn interval(need: &Need) -> Option<Interval> {
+    match need {
+        Need::Range { low, high, .. } => Some(Interval {
+            low: ordered(*low),
+            high: ordered(*high),
+        }),
+        _ => None,
+    }
+}
+
+/// The way, level and value of a need that has one key.
+fn value(secret: Secret, need: &Need) -> (Use, u32, u64) {
+    let affix = |any_case: &bool, plain, folded, bytes: &[u8]| {
+        let (level, value) = affix(secret, bytes);
+        (if *any_case { folded } else { plain }, level, value)
+    };
+    let text = |way, text: &str| (way, 0, secret.bytes(0, text.as_bytes()));
+    match need {
+        Need::Null => (Use::Null, 0, 0),
+        Need::Bool(bool) => (Use::Bool, 0, u64::from(*bool)),
+        Need::Number { number: wanted, .. } => (Use::Number, 0, number(*wanted)),
+        Need::Range { .. } => {
+            let (level, block) = interval(need).map_or((0, 0), Interval::block);
+            (Use::Range, level, block)
         }
-        Need::Text { text, list } => Key {
-            list: *list,
-            ..key(Use::Text, 0, secret.bytes(0, text.as_bytes()))
-        },
-        Need::AnyCase(text) => key(Use::AnyCase, 0, secret.bytes(0, text.as_bytes())),
-        Need::Address(wanted) => key(Use::Address, 0, address(secret, *wanted)),
+        Need::Text { text: wanted, .. } => text(Use::Text, wanted),
+        Need::AnyCase(wanted) => text(Use::AnyCase, wanted),
+        Need::Address(wanted) => (Use::Address, 0, address(secret, *wanted)),
         Need::Prefix {
-            bytes,
-            any_case,
-            list,
-        } => {
-            let way = if *any_case {
-                Use::PrefixAnyCase
-            } else {
-                Use::Prefix
-            };
-            let (level, value) = affix(secret, bytes);
-            Key {
-                list: *list,
-                ..key(way, level, value)
-            }
-        }
-        Need::Suffix { bytes, any_case } => {
-            let way = if *any_case {
-                Use::SuffixAnyCase
-            } else {
-                Use::Suffix
-            };
-            let (level, value) = affix(secret, bytes);
-            key(way, level, value)
-        }
-        Need::Contains(bytes) => {
-            let fits = |(_, size): &(u32, &usize)| **size <= bytes.len();
-            let Some((level, size)) = (0..).zip(&GRAMS).filter(fits).last() else {
-                return vec![key(Use::Present, 0, 0)];
-            };
-            let grams = bytes.windows(*size).take(PLACES);
-            return grams
-                .map(|gram| key(Use::Gram, level, pack(gram)))
-                .collect();
-        }
+            bytes, any_case, ..
+        } => affix(any_case, Use::Prefix, Use::PrefixAnyCase, bytes),
+        Need::Suffix { bytes, any_case } => affix(any_case, Use::Suffix, Use::SuffixAnyCase, bytes),
+        Need::Present | Need::Contains(_) => (Use::Present, 0, 0),
+    }
+}
+
+/// The parts of a literal, of the largest size that it has.
+fn grams(literal: &[u8]) -> Vec<(Use, u32, u64)> {
+    let fits = |(_, size): &(u32, &usize)| **size <= literal.len();
+    let Some((level, size)) = (0..).zip(&GRAMS).filter(fits).last() else {
+        return vec![(Use::Present, 0, 0)];
     };
-    vec![one]
+    let grams = literal.windows(*size).take(PLACES);
+    grams.map(|gram| (Use::Gram, level, pack(gram))).collect()
 }
 
 /// At most eight bytes as a number.

@@ -28,7 +28,7 @@ use std::sync::Arc;
 use super::super::persistent::{Map, Set};
 use super::Filter;
 use super::expression::Expression;
-use super::json::{Document, Malformed};
+use super::json::{Document, Item, Malformed};
 use access::{Access, Lookup, Need};
 use hash::{ByHash, Secret};
 use keys::Key;
@@ -51,7 +51,7 @@ pub struct FilterIndex {
 #[derive(Debug, Clone)]
 struct Filed {
     filter: Arc<Filter>,
-    /// None: among the unkeyed, or nothing can match.
+    /// None: among the unkeyed, listed by others, or nothing can match.
     keys: Box<[Key]>,
 }
 
@@ -60,6 +60,9 @@ struct Filed {
 pub struct Scratch {
     collected: Collected,
 }
+
+/// So many candidates more are no reason to look for a filter elsewhere.
+const FEW: usize = 16;
 
 /// How many candidates fewer a key is worth.
 fn weight(need: &Need) -> u64 {
@@ -99,28 +102,35 @@ impl FilterIndex {
         self.table.is_empty() && self.paths.is_empty() && self.unkeyed.is_empty()
     }
 
-    /// Files a filter under a number, in place of what was there.
-    pub fn insert(&mut self, number: u32, filter: Arc<Filter>) {
+    /// Files a filter under a number, in place of what was there. `beside`: how many others whoever asks would list with
+    /// this one if it were not found here. Returns whether it is found here; otherwise it must be listed at each look-up.
+    pub fn insert(&mut self, number: u32, filter: Arc<Filter>, beside: usize) -> bool {
         self.remove(number);
         self.paths
             .add(&asked::asked(&filter.expression, self.secret));
         let cost = |lookup: &Lookup<'_>| self.cheapest(lookup).1;
         let access = access::access(&filter.expression, &cost);
-        let mut keys = Vec::new();
-        match access {
-            None => self.unkeyed.insert(number),
-            Some(Access { lookups, .. }) => {
-                keys.extend(lookups.iter().map(|lookup| self.cheapest(lookup).0));
-                // Alternatives may end under the same key.
-                keys.sort_unstable_by_key(|key| (key.hash, key.interval.map(|i| (i.low, i.high))));
-                keys.dedup();
-            }
+        let lookups = access.iter().flat_map(|access| &access.lookups);
+        let mut keys: Vec<Key> = lookups.map(|lookup| self.cheapest(lookup).0).collect();
+        // Alternatives may end under the same key.
+        keys.sort_unstable_by_key(|key| (key.hash, key.interval.map(|i| (i.low, i.high))));
+        keys.dedup();
+        let alike: usize = match access {
+            None => self.unkeyed.len(),
+            Some(_) => keys.iter().map(|key| self.standing(key)).sum(),
+        };
+        let is_found = alike <= beside.saturating_add(FEW);
+        if !is_found {
+            keys.clear();
+        } else if access.is_none() {
+            self.unkeyed.insert(number);
         }
         for key in &keys {
             self.add(number, key);
         }
         let keys = keys.into();
         self.filters.entry(number, || Filed { filter, keys });
+        is_found
     }
 
     /// Forgets a number.
@@ -136,32 +146,67 @@ impl FilterIndex {
             .remove(&asked::asked(&filter.expression, self.secret));
     }
 
-    /// Replaces what is in `found` by the numbers of the filters that take an event, ascending. Of the filters that may
-    /// take it, only those for which `wanted` holds are asked.
+    /// Replaces what is in `found` by the numbers of the filters that take an event: of those that are `listed`, and of
+    /// those that are found here and `wanted`. Each once, in no order.
     ///
     /// # Errors
     /// If the event is not JSON.
     pub fn matching(
         &self,
         event: &[u8],
+        listed: &[u32],
         scratch: &mut Scratch,
-        mut wanted: impl FnMut(u32) -> bool,
+        wanted: impl Fn(u32) -> bool,
         found: &mut Vec<u32>,
     ) -> Result<(), Malformed> {
         found.clear();
         let document = self.candidates(event, scratch)?;
-        let root = document.root();
-        let candidates = scratch.collected.filters.iter().copied();
-        for number in candidates.chain(self.unkeyed.iter()) {
-            let takes = |filed: &Filed| filed.filter.matches(root);
-            if wanted(number) && self.filters.get(&number).is_some_and(takes) {
-                found.push(number);
-            }
-        }
-        if !self.unkeyed.is_empty() {
-            found.sort_unstable();
-        }
+        self.ask(document.root(), listed, scratch, wanted, found);
         Ok(())
+    }
+
+    /// The same for an event that is there as JSON already.
+    pub fn matching_item(
+        &self,
+        event: Item<'_>,
+        listed: &[u32],
+        scratch: &mut Scratch,
+        wanted: impl Fn(u32) -> bool,
+        found: &mut Vec<u32>,
+    ) {
+        found.clear();
+        scratch.collected.clear();
+        let mut probe = Probe {
+            index: self,
+            collected: &mut scratch.collected,
+        };
+        probe.walk(event);
+        scratch.collected.finish();
+        self.ask(event, listed, scratch, wanted, found);
+    }
+
+    fn ask(
+        &self,
+        event: Item<'_>,
+        listed: &[u32],
+        scratch: &Scratch,
+        wanted: impl Fn(u32) -> bool,
+        found: &mut Vec<u32>,
+    ) {
+        let collected = scratch.collected.filters.iter().copied();
+        let here = collected.chain(self.unkeyed.iter());
+        let all = here.filter(|number| wanted(*number));
+        let all = all.chain(listed.iter().copied());
+        let takes = |filed: &Filed| filed.filter.matches(event);
+        found.extend(all.filter(|number| self.filters.get(number).is_some_and(takes)));
+    }
+
+    /// How many filters an event makes it ask; 0 for what is not JSON. For measurements.
+    #[must_use]
+    pub fn asked(&self, event: &[u8]) -> usize {
+        let mut scratch = Scratch::default();
+        let read = self.candidates(event, &mut scratch);
+        read.map_or(0, |_| scratch.collected.filters.len() + self.unkeyed.len())
     }
 
     /// Reads an event as far as some filter looks at it, and collects the filters that may take it beside the unkeyed.
@@ -185,15 +230,9 @@ impl FilterIndex {
         let path = lookup.path.iter().fold(self.secret.root(), |path, name| {
             self.secret.below(path, name)
         });
-        let filters = |key: &Key| {
-            let filters = self.table.get(&key.hash).map_or(0, Postings::len);
-            // Of the ranges in a block only those are found that hold the value.
-            let share = if key.interval.is_some() { 8 } else { 1 };
-            u64::try_from(filters / share).unwrap_or(u64::MAX)
-        };
         let mut best: Option<(Key, u64)> = None;
         for key in keys::keys(self.secret, path, &lookup.need) {
-            let filters = filters(&key);
+            let filters = u64::try_from(self.standing(&key)).unwrap_or(u64::MAX);
             if best.is_none_or(|(_, least)| filters < least) {
                 best = Some((key, filters));
             }
@@ -203,6 +242,17 @@ impl FilterIndex {
         }
         let (key, filters) = best.expect("every need has a key");
         (key, weight(&lookup.need).saturating_add(filters))
+    }
+
+    /// About how many filters a value that meets the key finds.
+    fn standing(&self, key: &Key) -> usize {
+        let filters = self.table.get(&key.hash).map_or(0, Postings::len);
+        // Of the ranges in a block only those are found that hold the value.
+        if key.interval.is_some() {
+            filters / 8
+        } else {
+            filters
+        }
     }
 
     fn add(&mut self, number: u32, key: &Key) {

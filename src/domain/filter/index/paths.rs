@@ -119,6 +119,7 @@ impl Paths {
         self.infos.get(&path)
     }
 
+    #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
         self.infos.is_empty()
     }

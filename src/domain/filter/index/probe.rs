@@ -6,7 +6,7 @@ use std::collections::HashSet;
 
 use super::super::address::address;
 use super::super::javascript::to_number;
-use super::super::json::{Guide, Kind};
+use super::super::json::{Guide, Item, Kind};
 use super::FilterIndex;
 use super::hash::ByHash;
 use super::keys;
@@ -123,7 +123,26 @@ impl<'i> Guide for Probe<'i, '_> {
     }
 }
 
-impl Probe<'_, '_> {
+impl<'i> Probe<'i, '_> {
+    /// Goes through an event that was read before, in the same way.
+    pub(super) fn walk(&mut self, event: Item<'_>) {
+        let root = self.root();
+        self.walk_from(event, root);
+    }
+
+    fn walk_from(&mut self, item: Item<'_>, place: Place<'i>) {
+        self.value(place, item.kind());
+        for child in item.children() {
+            let place = match child.name() {
+                Some(name) => self.member(place, name),
+                None => Some(place),
+            };
+            if let Some(place) = place {
+                self.walk_from(child, place);
+            }
+        }
+    }
+
     fn key(&mut self, path: u64, way: Use, level: u32, value: u64) {
         let hash = keys::hash(self.index.secret, path, way, level, value);
         match self.index.table.get(&hash) {
@@ -247,4 +266,37 @@ fn bits(mut set: u128) -> impl Iterator<Item = u32> {
         set &= set.wrapping_sub(1);
         (lowest < u128::BITS).then_some(lowest)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::super::super::{Dialect, Filter};
+    use super::super::Scratch;
+    use super::*;
+
+    #[test]
+    fn many_values_that_many_filters_want_are_collected_in_bounded_memory() {
+        let mut index = FilterIndex::default();
+        for number in 0..1000 {
+            let rules = [
+                format!(r#"{{"a":[{{"numeric":[">",{number}]}}]}}"#),
+                r#"{"a":[{"wildcard":"*aaaaaaaa*"}]}"#.to_owned(),
+                r#"{"a":[{"prefix":"aa"}]}"#.to_owned(),
+            ];
+            for (rule, number) in rules.iter().zip(number * 3..) {
+                let filter = Filter::compile_text(Dialect::EventBridge, rule.as_bytes());
+                index.insert(number, Arc::new(filter.expect("valid")), usize::MAX);
+            }
+        }
+        let text = "a".repeat(10_000);
+        let numbers = vec!["999.5"; 2_000].join(",");
+        let event = format!(r#"{{"a":["{text}",{numbers},"{text}"]}}"#);
+        let (mut scratch, mut found) = (Scratch::default(), Vec::new());
+        let searched = index.matching(event.as_bytes(), &[], &mut scratch, |_| true, &mut found);
+        searched.expect("JSON");
+        assert_eq!(found.len(), 3000);
+        assert!(scratch.collected.filters.capacity() <= 4 * (2 * 3000 + 1024));
+    }
 }

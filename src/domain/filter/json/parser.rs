@@ -38,6 +38,9 @@ impl Guide for Everything {
     fn value(&mut self, (): (), _kind: &Kind<'_>) {}
 }
 
+/// A member's name and place, where each is of interest.
+type Member<'t, P> = (Option<Cow<'t, str>>, Option<P>);
+
 /// An array or object that is not closed yet.
 #[derive(Clone, Copy)]
 struct Open<P> {
@@ -116,10 +119,7 @@ impl<'t, 'g, G: Guide> Parser<'t, 'g, G> {
     }
 
     /// Reads a member's name and colon. Only of what is kept is the name of interest.
-    fn member(
-        &mut self,
-        place: Option<G::Place>,
-    ) -> Result<(Option<Cow<'t, str>>, Option<G::Place>), Malformed> {
+    fn member(&mut self, place: Option<G::Place>) -> Result<Member<'t, G::Place>, Malformed> {
         if self.peek() != Some(b'"') {
             return Err(self.expected("a name in quotes"));
         }

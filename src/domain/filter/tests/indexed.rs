@@ -13,13 +13,15 @@ use super::generated::{event, rule};
 
 fn found(index: &FilterIndex, event: &str) -> Vec<u32> {
     let mut found = vec![99];
-    let searched = index.matching(
-        event.as_bytes(),
-        &mut Scratch::default(),
-        |_| true,
-        &mut found,
-    );
+    let scratch = &mut Scratch::default();
+    let searched = index.matching(event.as_bytes(), &[], scratch, |_| true, &mut found);
     searched.expect("JSON");
+    found.sort_unstable();
+    let mut of_item = vec![99];
+    let document = Document::parse(event.as_bytes()).expect("JSON");
+    index.matching_item(document.root(), &[], scratch, |_| true, &mut of_item);
+    of_item.sort_unstable();
+    assert_eq!(found, of_item, "read on the way or before: {event}");
     found
 }
 
@@ -44,7 +46,7 @@ proptest! {
         let mut filters = BTreeMap::new();
         let accepted = rules.iter().filter_map(|(dialect, rule)| compiled(*dialect, rule).ok());
         for (number, filter) in (0..).zip(accepted.map(Arc::new)) {
-            index.insert(number, Arc::clone(&filter));
+            index.insert(number, Arc::clone(&filter), usize::MAX);
             filters.insert(number, filter);
         }
         for event in &events {
@@ -72,7 +74,7 @@ proptest! {
             match update.and_then(|(dialect, rule)| compiled(dialect, &rule).ok()) {
                 Some(filter) => {
                     let filter = Arc::new(filter);
-                    index.insert(number, Arc::clone(&filter));
+                    index.insert(number, Arc::clone(&filter), usize::MAX);
                     filters.insert(number, filter);
                 }
                 None => {
@@ -83,7 +85,7 @@ proptest! {
         }
         let mut anew = FilterIndex::default();
         for (number, filter) in &filters {
-            anew.insert(*number, Arc::clone(filter));
+            anew.insert(*number, Arc::clone(filter), usize::MAX);
         }
         for event in &events {
             prop_assert_eq!(found(&index, event), scan(&filters, event));
@@ -104,21 +106,21 @@ fn only_the_filters_that_are_wanted_are_asked() {
     let mut index = FilterIndex::default();
     for number in 0..4 {
         let filter = compiled(super::super::Dialect::EventBridge, r#"{"a":[1]}"#).expect("valid");
-        index.insert(number, Arc::new(filter));
+        index.insert(number, Arc::new(filter), usize::MAX);
     }
     let mut numbers = Vec::new();
-    let wanted = |number: u32| number % 2 == 0;
-    index
-        .matching(br#"{"a":1}"#, &mut Scratch::default(), wanted, &mut numbers)
-        .expect("JSON");
-    assert_eq!(numbers, [0, 2]);
+    let wanted = |number: u32| number.is_multiple_of(2);
+    let (event, scratch) = (br#"{"a":1}"#, &mut Scratch::default());
+    let searched = index.matching(event, &[3], scratch, wanted, &mut numbers);
+    searched.expect("JSON");
+    assert_eq!(numbers, [0, 2, 3], "3 is listed");
 }
 
 #[test]
 fn an_event_that_is_not_json_is_an_error_wherever_the_mistake_is() {
     let mut index = FilterIndex::default();
     let filter = compiled(super::super::Dialect::EventBridge, r#"{"a":[1]}"#).expect("valid");
-    index.insert(0, Arc::new(filter));
+    index.insert(0, Arc::new(filter), usize::MAX);
     for event in [
         "",
         r#"{"a":1"#,
@@ -132,6 +134,7 @@ fn an_event_that_is_not_json_is_an_error_wherever_the_mistake_is() {
         let mut numbers = Vec::new();
         let searched = index.matching(
             event.as_bytes(),
+            &[],
             &mut Scratch::default(),
             |_| true,
             &mut numbers,
@@ -151,13 +154,13 @@ proptest! {
     ) {
         let mut index = FilterIndex::default();
         let filter = compiled(super::super::Dialect::EventBridge, r#"{"a":{"b":[1]}}"#).expect("valid");
-        index.insert(0, Arc::new(filter));
+        index.insert(0, Arc::new(filter), usize::MAX);
         let mut mutated = event.into_bytes();
         let at = cut % (mutated.len() + 1);
         mutated.splice(at..at, [byte]);
         for bytes in [text.as_bytes(), &mutated] {
             let mut numbers = Vec::new();
-            let searched = index.matching(bytes, &mut Scratch::default(), |_| true, &mut numbers);
+            let searched = index.matching(bytes, &[], &mut Scratch::default(), |_| true, &mut numbers);
             prop_assert_eq!(searched.err(), Document::parse(bytes).err());
         }
     }
