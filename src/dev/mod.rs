@@ -237,7 +237,7 @@ async fn put(producer: &Producer, topic: &str, key: &str, value: &str) -> anyhow
 fn in_force(metrics: &str) -> usize {
     let line = metrics
         .lines()
-        .find(|line| line.starts_with("posthaste_catalog_destinations{"));
+        .find(|line| line.starts_with("posthaste_catalog_destinations{sink=\"webhook\"}"));
     line.and_then(|line| line.rsplit(' ').next()?.parse().ok())
         .unwrap_or(0)
 }
