@@ -168,7 +168,7 @@ fn changes() {
     let mut published = Arc::new(index);
     for (event, number) in events.iter().cycle().zip(0..20_000_u32) {
         changing.push(once(&published, event));
-        if number % 20 == 0 {
+        if number.is_multiple_of(20) {
             // As the catalog does it while a reader holds the view.
             let reader = Arc::clone(&published);
             let filter = filter(number + filters);

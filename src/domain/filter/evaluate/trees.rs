@@ -126,7 +126,7 @@ impl<'e> Evaluation<'e> {
                 need = Need::Value;
             }
         }
-        let below = tree.branches.values().all(Tree::holds_for_nothing);
+        let below = tree.branches_hold_for_nothing();
         if need == Need::Done && tree.branches.is_empty() {
             return found;
         }
@@ -273,7 +273,7 @@ fn leads_into(name: &str, first: &str, branch: &Tree) -> bool {
     };
     let mut names = rest.split('.');
     names
-        .try_fold(branch, |tree, name| tree.branches.get(name))
+        .try_fold(branch, |tree, name| tree.branch(name))
         .is_some()
 }
 
