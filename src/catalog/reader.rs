@@ -246,6 +246,7 @@ impl Reader {
     }
 
     fn set_stale(&self, stale: bool) {
+        self.dedicated.set_stale(stale);
         if self.catalog.stale.swap(stale, Ordering::AcqRel) != stale {
             self.catalog.metrics.catalog.stale.set(i64::from(stale));
             if stale {

@@ -2,12 +2,14 @@
 //!
 //! Exit codes: 0 fine; 1 the answer is no; 64 wrong usage; 69 Kafka not reachable; 70 a bug; 78 wrong settings.
 
+pub mod advice;
 pub mod check;
 pub mod destinations;
 pub mod filter;
 pub mod publish;
 pub mod redact;
 mod serve;
+mod test;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -146,7 +148,7 @@ enum Command {
     Check,
     /// Write one event to a topic.
     Publish(publish::PublishArgs),
-    /// List, read, write and delete destinations over their topic.
+    /// List, read, write, delete and test destinations over their topic.
     Destinations(destinations::DestinationsArgs),
     /// Try filters: test one, run many, or show what one compiles to. Needs no Kafka and no settings.
     Filter(filter::FilterArgs),

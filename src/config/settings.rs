@@ -265,6 +265,8 @@ pub struct Egress {
     pub allow: Vec<String>,
     /// Whether `http://` may be used.
     pub allow_http: bool,
+    /// Whether destinations may use the credentials of the machine that this runs on.
+    pub default_credentials: bool,
 }
 
 /// The configuration read from topics.

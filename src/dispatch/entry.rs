@@ -49,7 +49,11 @@ pub(crate) struct Entry<W> {
     pub(crate) last: Kind,
     /// When an attempt ended last that was not slow.
     pub(crate) prompt: Option<Millis>,
-    /// Waits until half of the slots are free.
+    /// Its last attempt that ended, or one that has not, is slow.
+    pub(crate) slow: bool,
+    /// Until when that is remembered while it has nothing to do.
+    pub(crate) slow_until: Millis,
+    /// Waits until there is room for destinations like it.
     pub(crate) parked: bool,
     /// Has slow attempts while these hold half of all slots.
     pub(crate) blocked: bool,
@@ -72,6 +76,8 @@ impl<W> Entry<W> {
             started: Vec::new(),
             last: Kind::Backlog,
             prompt: None,
+            slow: false,
+            slow_until: 0,
             parked: false,
             blocked: false,
             in_fresh_ring: false,
@@ -136,6 +142,7 @@ impl<W> Entry<W> {
             && !self.in_fresh_ring
             && !self.in_backlog_ring
             && !self.parked
+            && !(self.slow && now < self.slow_until)
             && self.limit.is_at_rest(now)
     }
 }

@@ -238,7 +238,7 @@ impl Dispatcher {
     }
 
     /// Gives a delivery up whose destination was deleted.
-    async fn deleted(&self, work: Work) {
+    pub async fn deleted(&self, work: Work) {
         let detail = "the destination was deleted before this delivery";
         self.outbox
             .dead_letter(
@@ -292,9 +292,12 @@ impl Dispatcher {
     }
 
     /// Moves a fresh delivery to its destination's backlog.
-    async fn hand_over(&self, work: Work, cause: HandOver) {
+    async fn hand_over(&self, mut work: Work, cause: HandOver) {
         if work.settle.is_revoked() {
             return self.release(work).await;
+        }
+        if cause == HandOver::Paused {
+            work.delivery.progress.pause(self.clock.now_ms());
         }
         self.metrics.dispatch.handed_over.get(cause).inc();
         self.outbox.to_tier(&work.delivery, 0, work.settle).await;

@@ -7,8 +7,9 @@
 //! Invariant: attempts in flight never exceed the slots; of backlog, never its share; of one destination, never its
 //! concurrency. While a destination has both kinds, each has half of its concurrency.
 //! Invariant: while half of the slots are taken, a destination whose attempts do not end gets no second one: the other
-//! half is for those that give their slots back. So however many attempts hang, at least one of each destination starts
-//! as long as fewer destinations hang than there are slots.
+//! half is for those that give their slots back.
+//! Invariant: destinations that are known to be slow start no attempt that makes theirs more than half of the slots. So
+//! what hangs can take more than half only once, by destinations that were not slow before.
 //! Invariant: every queue is bounded in number, bytes and time; what does not fit is given back to be handed over.
 
 use std::cmp::Reverse;
@@ -20,6 +21,14 @@ use tokio::sync::Notify;
 use super::entry::{Allowance, Entry, Kind, Millis, Queued};
 use crate::domain::ids::DestinationId;
 use crate::telemetry::metrics::HandOver;
+
+/// For how long it is remembered that a destination is slow, in milliseconds: longer than an attempt takes at most.
+const REMEMBERED: Millis = 10 * 60 * 1000;
+
+/// Half of the slots, at least one.
+fn half(slots: usize) -> usize {
+    slots.div_ceil(2)
+}
 
 /// The bounds of all destinations together.
 #[derive(Debug, Clone, Copy)]
@@ -72,6 +81,10 @@ pub(crate) struct Queues<W> {
     backlog_turn: bool,
     /// Destinations that wait until half of the slots are free, each once.
     parked: VecDeque<DestinationId>,
+    /// Slow ones that wait until slow ones have less than half of the slots.
+    parked_slow: VecDeque<DestinationId>,
+    /// Attempts in flight of slow destinations.
+    slow_in_flight: usize,
     next_token: u64,
     queued: usize,
 }
@@ -88,6 +101,8 @@ impl<W> Queues<W> {
             backlog_in_flight: 0,
             backlog_turn: false,
             parked: VecDeque::new(),
+            parked_slow: VecDeque::new(),
+            slow_in_flight: 0,
             next_token: 0,
             queued: 0,
         }
@@ -246,11 +261,18 @@ impl<W> Queues<W> {
         if !entry.may_start(kind) {
             return None;
         }
-        let crowded = self.in_flight >= limits.slots / 2;
-        if crowded && !entry.started.is_empty() && !entry.is_prompt(now, limits.slow_after / 4) {
+        let crowded = self.in_flight >= half(limits.slots);
+        let hangs = !entry.started.is_empty() && !entry.is_prompt(now, limits.slow_after / 4);
+        let many_slow = entry.slow && self.slow_in_flight >= half(limits.slots);
+        if many_slow || (crowded && hangs) {
             if !entry.parked {
                 entry.parked = true;
-                self.parked.push_back(id.clone());
+                let parked = if many_slow {
+                    &mut self.parked_slow
+                } else {
+                    &mut self.parked
+                };
+                parked.push_back(id.clone());
             }
             return None;
         }
@@ -282,6 +304,7 @@ impl<W> Queues<W> {
         self.next_token += 1;
         self.queued -= 1;
         self.in_flight += 1;
+        self.slow_in_flight += usize::from(entry.slow);
         self.backlog_in_flight += usize::from(kind == Kind::Backlog);
         self.ring(id);
         Some(Next::Start(Start {
@@ -301,9 +324,20 @@ impl<W> Queues<W> {
             return;
         };
         let (_, started, kind) = entry.started.swap_remove(at);
-        if now - started < self.limits.slow_after {
+        self.slow_in_flight -= usize::from(entry.slow);
+        let slow = now - started >= self.limits.slow_after;
+        if slow {
+            entry.slow_until = now + REMEMBERED;
+        } else {
             entry.prompt = Some(now);
         }
+        // Those that it has in flight count from now on as what it is.
+        match (entry.slow, slow) {
+            (false, true) => self.slow_in_flight += entry.started.len(),
+            (true, false) => self.slow_in_flight -= entry.started.len(),
+            _ => {}
+        }
+        entry.slow = slow;
         self.in_flight -= 1;
         self.backlog_in_flight -= usize::from(kind == Kind::Backlog);
         if let Effect::Throttled { hold_until } = effect {
@@ -318,12 +352,15 @@ impl<W> Queues<W> {
         self.unpark();
     }
 
-    /// Lets as many of the destinations that wait for it try again as there are slots free in the first half.
+    /// Lets as many of the destinations that wait for it try again as there is room for.
     fn unpark(&mut self) {
-        for _ in self.in_flight..self.limits.slots / 2 {
-            let Some(id) = self.parked.pop_front() else {
-                return;
-            };
+        let half = half(self.limits.slots);
+        let free = half.saturating_sub(self.in_flight);
+        let free_slow = half.saturating_sub(self.slow_in_flight);
+        let parked = self.parked.drain(..free.min(self.parked.len()));
+        let slow = free_slow.min(self.parked_slow.len());
+        let again: Vec<DestinationId> = parked.chain(self.parked_slow.drain(..slow)).collect();
+        for id in again {
             if let Some(entry) = self.entries.get_mut(&id) {
                 entry.parked = false;
             }
@@ -420,7 +457,13 @@ impl<W> Queues<W> {
         let mut freed = Vec::new();
         for (id, entry) in &mut self.entries {
             let (was, before) = (entry.blocked, over.len());
-            entry.blocked = short && slow(entry) > 0;
+            let slow = slow(entry);
+            entry.blocked = short && slow > 0;
+            if slow > 0 && !entry.slow {
+                entry.slow = true;
+                entry.slow_until = now + REMEMBERED;
+                self.slow_in_flight += entry.started.len();
+            }
             while let Some(oldest) = entry.fresh.front()
                 && (entry.blocked || now - oldest.since > limits.queue_wait)
             {

@@ -321,9 +321,9 @@ fn nothing_is_kept_of_destinations_at_rest() {
 /// A destination with one fresh event, whose turn it is, and one of the backlog, while others hold all slots.
 fn one_of_each_without_a_slot() -> (Queues<u32>, Vec<Start<u32>>) {
     let mut queues = Queues::new(limits(2));
-    for work in [7, 8] {
+    for (name, work) in [("other", 7), ("another", 8)] {
         queues
-            .offer_fresh(&id("other"), FREE, work, 1, false, 0)
+            .offer_fresh(&id(name), FREE, work, 1, false, 0)
             .expect("room");
     }
     let others = drain(&mut queues, 0);
@@ -465,4 +465,62 @@ fn who_gives_slots_back_may_use_them_all_and_who_waited_goes_on_when_there_is_ro
         .map(|start| start.destination.to_string())
         .collect();
     assert!(names.contains(&id("c").to_string()), "{names:?}");
+}
+
+#[test]
+fn destinations_known_to_be_slow_share_half_of_the_slots_however_many_they_are() {
+    let mut queues = Queues::new(limits(20));
+    let names: Vec<String> = (0..30).map(|number| format!("slow-{number}")).collect();
+    let mut started = Vec::new();
+    for name in &names {
+        started.extend(offer_many(&mut queues, name, 2, 0));
+    }
+    assert_eq!(queues.in_flight(), (20, 0), "nobody could know");
+    // They time out, each of the others gets its turn, and at last all are known.
+    let mut now = 0;
+    for _ in 0..3 {
+        now += 15_000;
+        for start in std::mem::take(&mut started) {
+            queues.finish(&start.destination, start.token, Effect::None, now);
+        }
+        for name in &names {
+            started.extend(offer_many(&mut queues, name, 2, now));
+        }
+    }
+    assert_eq!(queues.in_flight(), (10, 0));
+    for _ in 0..100 {
+        for start in offer_many(&mut queues, "healthy", 1, now) {
+            queues.finish(&start.destination, start.token, Effect::None, now);
+        }
+    }
+    // Slow is not refused: while others take all the rest, each ended one makes room for the next.
+    let before = queues.queued();
+    for number in 0..10 {
+        offer_many(&mut queues, &format!("other-{number}"), 1, now);
+    }
+    assert_eq!(queues.in_flight(), (20, 0));
+    let first = started.remove(0);
+    queues.finish(&first.destination, first.token, Effect::None, now + 5000);
+    let next = drain(&mut queues, now + 5000);
+    assert_eq!(next.len(), 1);
+    assert_eq!(queues.queued(), before - 1);
+}
+
+#[test]
+fn a_destination_that_answers_again_is_not_slow_any_more() {
+    let mut queues = Queues::new(limits(4));
+    let mut now = 0;
+    for (takes, slow) in [(2000, true), (1999, false), (5000, true), (0, false)] {
+        for start in offer_many(&mut queues, "a", 1, now) {
+            now += takes;
+            queues.finish(&start.destination, start.token, Effect::None, now);
+        }
+        assert_eq!(queues.len(), usize::from(slow), "after {takes} ms");
+    }
+    offer_many(&mut queues, "a", 1, now);
+    queues.sweep(now + 2000);
+    assert_eq!(
+        queues.slow_in_flight, 1,
+        "one that has not ended yet counts too"
+    );
 }

@@ -18,6 +18,7 @@ pub mod ids;
 pub mod lane;
 pub mod offset_ledger;
 pub mod outcome;
+mod persistent;
 pub mod rate_limit;
 pub mod rates;
 pub mod retry_tier;

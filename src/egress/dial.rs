@@ -125,6 +125,7 @@ mod tests {
         let settings = Egress {
             allow: allow.iter().map(|entry| (*entry).to_owned()).collect(),
             allow_http: true,
+            default_credentials: false,
         };
         let guard = Guard::new(&settings, Duration::from_secs(2)).expect("settings");
         Arc::new(guard.with_names(&[

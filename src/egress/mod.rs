@@ -206,6 +206,27 @@ impl Guard {
         }
     }
 
+    /// Judges a parsed URL of a client that resolves names by itself: its host has to be the operator's word, a name that
+    /// `egress.allow` holds or an address that it allows. A name that is merely public could be made to lead elsewhere
+    /// after it was vetted.
+    ///
+    /// # Errors
+    /// Why it may not be sent to.
+    pub fn check_listed(&self, url: &Url) -> Result<(), Refusal> {
+        self.check(url)?;
+        let (host, port) = target(url)?;
+        let listed = match host {
+            Host::Domain(name) => self.allowed.name(without_dot(name), port),
+            Host::Ipv4(ip) => self
+                .allowed
+                .address(address::judged(ip.into()), None, Some(port)),
+            Host::Ipv6(ip) => self
+                .allowed
+                .address(address::judged(ip.into()), None, Some(port)),
+        };
+        if listed { Ok(()) } else { Err(Refusal::Host) }
+    }
+
     fn check_name(&self, name: &str, port: u16) -> Result<(), Refusal> {
         if !is_host_name(name) {
             Err(Refusal::Malformed)

@@ -7,6 +7,7 @@ fn guard(allow: &[&str], allow_http: bool) -> Guard {
     let settings = Egress {
         allow: allow.iter().map(|entry| (*entry).to_owned()).collect(),
         allow_http,
+        default_credentials: false,
     };
     Guard::new(&settings, Duration::from_secs(2))
         .expect("settings")

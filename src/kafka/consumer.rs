@@ -4,7 +4,7 @@
 //! [`Queue`]. A partition that must wait is simply not read: `pause()` would throw its prefetched records away.
 //!
 //! Invariant: a queue is split once and its handle kept for the life of the process: librdkafka keeps it split over
-//! rebalances, and a dropped handle would silence the partition.
+//! rebalances, and a dropped handle would silence the partition. Only that of a deleted topic is let go.
 //! Invariant: no record reaches the main queue, since queues are split before the assignment begins.
 
 use std::collections::HashMap;
@@ -323,6 +323,20 @@ impl SplitConsumer {
         self.inner.incremental_unassign(&list)
     }
 
+    /// Lets go of the queue of a partition that is not assigned and never will be again: its topic is deleted and its
+    /// name not used a second time.
+    pub fn forget(&self, topic: &Arc<str>, number: i32) {
+        let context = self.inner.context();
+        let mut queues = context
+            .queues
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let queue = queues.remove(&(Arc::clone(topic), number));
+        drop(queues);
+        // Without the lock: what librdkafka tells meanwhile may need it.
+        drop(queue);
+    }
+
     /// Goes on with a partition from another offset, also where its reading ended with an error: then librdkafka does
     /// not seek.
     ///
@@ -434,6 +448,43 @@ mod tests {
             }
         }
         panic!("nothing arrives");
+    }
+
+    #[test]
+    fn the_queue_of_a_deleted_topic_is_let_go_and_others_are_read_on() {
+        let cluster = MockCluster::new(1).expect("a cluster");
+        for topic in ["gone", "stays"] {
+            cluster.create_topic(topic, 1, 1).expect("a topic");
+        }
+        let mut config = ClientConfig::new();
+        config
+            .set("bootstrap.servers", cluster.bootstrap_servers())
+            .set("group.id", "g")
+            .set("auto.offset.reset", "earliest");
+        let errors = IntCounter::new("errors", "of the test").expect("a counter");
+        let consumer = SplitConsumer::new("test", &config, errors, |_| {}).expect("a consumer");
+        let queues = ["gone", "stays"].map(|topic| {
+            let topic: Arc<str> = topic.into();
+            consumer
+                .assign(&topic, 0, Offset::Beginning)
+                .expect("assigned")
+        });
+        let [gone, stays] = queues;
+        consumer.unassign("gone", 0).expect("unassigned");
+        consumer.forget(gone.topic(), 0);
+        assert_eq!(Arc::strong_count(&gone), 1, "nobody else holds it");
+        drop(gone);
+        let producer: BaseProducer = config.create().expect("a producer");
+        producer
+            .send(
+                BaseRecord::<str, str>::to("stays")
+                    .partition(0)
+                    .payload("x"),
+            )
+            .expect("room");
+        producer.flush(Duration::from_secs(20)).expect("written");
+        assert_eq!(next(&stays), Ok(0));
+        consumer.close();
     }
 
     #[test]

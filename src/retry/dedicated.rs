@@ -220,7 +220,10 @@ pub(super) async fn look_after(shared: &Arc<Shared>) {
                 continue;
             }
             match shared.parts.admin.delete_topic(&topic).await {
-                Ok(()) => tracing::info!(kafka.topic = %topic, "retired retry topic deleted"),
+                Ok(()) => {
+                    forget(shared, &topic);
+                    tracing::info!(kafka.topic = %topic, "retired retry topic deleted");
+                }
                 Err(error) => {
                     tracing::warn!(kafka.topic = %topic, error = %error, "a retired retry topic could not be deleted")
                 }
@@ -338,5 +341,14 @@ async fn let_go(shared: &Arc<Shared>, listed: &HashSet<Arc<str>>) {
             }
         }
         stop(shared, &topic, lane).await;
+        forget(shared, &topic);
+    }
+}
+
+/// Lets go of what is kept for a deleted topic's partitions.
+fn forget(shared: &Shared, topic: &Arc<str>) {
+    for number in 0..shared.parts.outbox.tiers().partitions() {
+        let number = i32::try_from(number).unwrap_or(i32::MAX);
+        shared.consumer.forget(topic, number);
     }
 }

@@ -241,22 +241,21 @@ impl Reader {
         };
         loop {
             let Some(prepared) = parts.catalog.current(&work.delivery.destination) else {
-                let detail = "the destination was deleted before this delivery";
-                parts
-                    .outbox
-                    .dead_letter(
-                        &work.delivery,
-                        DeadLetterReason::Deleted,
-                        detail,
-                        work.settle,
-                    )
-                    .await;
-                return;
+                return parts.dispatcher.deleted(work).await;
             };
-            let policy = &prepared.destination.retry;
-            if prepared.destination.enabled
-                && expired(policy, &work.delivery.progress, parts.clock.now_ms())
-            {
+            let (policy, now_ms) = (&prepared.destination.retry, parts.clock.now_ms());
+            let progress = &mut work.delivery.progress;
+            if prepared.destination.enabled {
+                progress.resume(now_ms);
+            } else if progress.paused_since_ms.is_none() && self.dedicated {
+                // To the archive, with a note of the time from which `max_age` does not count: who is behind it in a tier
+                // gets there too.
+                progress.pause(now_ms);
+                return parts.outbox.to_tier(&work.delivery, 0, work.settle).await;
+            } else {
+                progress.pause(now_ms);
+            }
+            if prepared.destination.enabled && expired(policy, progress, now_ms) {
                 let detail = format!("older than max_age ({})", policy.max_age);
                 parts
                     .outbox
@@ -269,7 +268,7 @@ impl Reader {
                     .await;
                 return;
             }
-            let archived = parts.clock.now_ms() - work.delivery.progress.first_seen_ms;
+            let archived = now_ms - work.delivery.progress.first_seen_ms;
             let retention = parts.settings.archive.retention;
             if !prepared.destination.enabled && archived > retention.as_millis() {
                 let detail = format!("not enabled for longer than archive.retention ({retention})");

@@ -251,10 +251,14 @@ impl Router {
             .map(|name| subscription(name))
             .collect();
         let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
-        shared
-            .parts
-            .readiness
-            .set("sources", Err("no partitions are assigned yet"));
+        // Where no source topic is there yet, the group has nothing to answer with: that is warned of, and no reason to
+        // wait with all else.
+        let assigned = if shared.existed.is_empty() {
+            Ok(())
+        } else {
+            Err("no partitions are assigned yet")
+        };
+        shared.parts.readiness.set("sources", assigned);
         consumer.subscribe(&topics, RouterAssignments(Arc::clone(&shared)))?;
         Ok(Self { shared, consumer })
     }

@@ -7,11 +7,12 @@ use posthaste::telemetry::metrics::{Metrics, Sets};
 
 use crate::source::{read, root};
 
-const DOCUMENTS: [&str; 4] = [
+const DOCUMENTS: [&str; 5] = [
     "README.md",
     "ARCHITECTURE.md",
     "CHANGELOG.md",
     "docs/operations.md",
+    "docs/sinks.md",
 ];
 
 /// The sections of the settings: the headings of the file with all defaults.

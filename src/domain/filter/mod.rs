@@ -12,6 +12,7 @@ mod evaluate;
 mod eventbridge;
 mod expression;
 mod hookdeck;
+pub mod index;
 mod javascript;
 pub mod json;
 mod number;
@@ -191,6 +192,12 @@ impl Filter {
     #[must_use]
     pub fn matches(&self, event: Item<'_>) -> bool {
         Evaluation::new(event).holds(&self.expression, Some(event))
+    }
+
+    /// How an index finds it, for people: the values of an event by which it is looked up.
+    #[must_use]
+    pub fn access_path(&self) -> String {
+        index::access_path(&self.expression)
     }
 
     /// Whether it takes an event, and which condition decided. Much slower than [`matches`](Self::matches).

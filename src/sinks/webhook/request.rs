@@ -7,6 +7,8 @@ use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, Heade
 use super::{Key, Webhook};
 use crate::domain::signature;
 use crate::sinks::Outgoing;
+use crate::sinks::attributes::{self, HOPS, TEST};
+use crate::sinks::cloudevents::{Rendered, http_value};
 
 const ID: HeaderName = HeaderName::from_static("webhook-id");
 const TIMESTAMP: HeaderName = HeaderName::from_static("webhook-timestamp");
@@ -19,19 +21,23 @@ const REPLAY: HeaderName = HeaderName::from_static("webhook-replay");
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Unsendable(pub(super) &'static str);
 
-/// Builds the headers of one attempt, signed for the body that goes with them.
+/// Builds the headers of one attempt, signed for the body of `rendered` that goes with them.
 ///
 /// # Errors
 /// If all signing secrets have expired, or an identity of the event cannot stand in a header.
-pub(super) fn headers(webhook: &Webhook, outgoing: &Outgoing<'_>) -> Result<HeaderMap, Unsendable> {
+pub(super) fn headers(
+    webhook: &Webhook,
+    outgoing: &Outgoing<'_>,
+    rendered: &Rendered<'_>,
+) -> Result<HeaderMap, Unsendable> {
     let event = outgoing.event;
     let timestamp_s = outgoing.now_ms.div_euclid(1000);
-    let mut headers = HeaderMap::with_capacity(webhook.headers.len() + 8);
+    let mut headers = HeaderMap::with_capacity(webhook.headers.len() + 9 + rendered.attributes.len());
     for (name, value) in &webhook.headers {
         headers.insert(name.clone(), value.clone());
     }
     if !headers.contains_key(CONTENT_TYPE) {
-        headers.insert(CONTENT_TYPE, content_type(&event.content_type));
+        headers.insert(CONTENT_TYPE, content_type(&rendered.content_type));
     }
     headers.insert(
         ID,
@@ -46,13 +52,25 @@ pub(super) fn headers(webhook: &Webhook, outgoing: &Outgoing<'_>) -> Result<Head
         )?,
     );
     headers.insert(ATTEMPT, HeaderValue::from(outgoing.attempt));
+    let hops = u16::from(attributes::hops(outgoing));
+    headers.insert(HeaderName::from_static(HOPS), HeaderValue::from(hops));
     if let Some(name) = outgoing.replay {
         headers.insert(
             REPLAY,
             identity(name, "the replay's name cannot stand in a header")?,
         );
     }
-    let body = event.body.as_deref().unwrap_or_default();
+    if outgoing.is_test() {
+        let test = HeaderName::from_static(TEST);
+        headers.insert(test, HeaderValue::from_static("true"));
+    }
+    for (name, value) in &rendered.attributes {
+        let unsendable = Unsendable("an attribute of the CloudEvent cannot stand in a header");
+        let name = HeaderName::try_from(format!("ce-{name}")).map_err(|_no_name| unsendable)?;
+        let value = HeaderValue::try_from(&*http_value(value)).map_err(|_no_value| unsendable)?;
+        headers.insert(name, value);
+    }
+    let body = rendered.body.as_deref().unwrap_or_default();
     if body.is_empty() {
         // hyper sends none for an empty body; a POST should have one: RFC 9110, 8.6.
         headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));

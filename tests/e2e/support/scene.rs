@@ -33,10 +33,20 @@ impl Scene {
     /// The topic `destinations` is made too, as the design says it has to be, so that documents can stand in it before
     /// the first instance starts.
     pub(crate) async fn on(kafka: Arc<Kafka>, what: &str, partitions: i32) -> Self {
+        Self::with_source(kafka, what, partitions, &[]).await
+    }
+
+    /// The same with properties of the source topic.
+    pub(crate) async fn with_source(
+        kafka: Arc<Kafka>,
+        what: &str,
+        partitions: i32,
+        properties: &[(&str, &str)],
+    ) -> Self {
         let scene = Self::bare(kafka, what);
         scene
             .kafka
-            .create_topic(&scene.topic, partitions, &[])
+            .create_topic(&scene.topic, partitions, properties)
             .await;
         let properties = [
             ("cleanup.policy", "compact"),

@@ -10,46 +10,23 @@ mod tls;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::send::Client;
+use super::Client;
 use crate::config::settings::Settings;
 use crate::domain::attempt::Report;
-use crate::domain::event::{Event, Origin};
-use crate::domain::ids::{DestinationId, TenantId};
+use crate::domain::event::Event;
+use crate::domain::ids::DestinationId;
 use crate::domain::units::Span;
 use crate::egress::Guard;
-use crate::sinks::tests::{guard, settings};
+use crate::sinks::tests::{NOW_MS, event, guard, settings};
 use crate::sinks::webhook::Webhook;
 use crate::sinks::{Clients, Outgoing, Sink};
-
-/// 2026-01-31T08:00:00.250Z.
-const NOW_MS: i64 = 1_769_846_400_250;
 
 const OK: &str = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
 
 fn error(report: &Report) -> &str {
     report.error.as_deref().unwrap_or_default()
-}
-
-fn event(body: Option<&'static [u8]>) -> Event {
-    Event {
-        id: "msg_1".into(),
-        event_type: "order.paid".into(),
-        tenant: TenantId::default_tenant(),
-        time_ms: NOW_MS,
-        hops: 0,
-        origin: Origin {
-            topic: "orders".into(),
-            partition: 0,
-            offset: 0,
-        },
-        key: None,
-        body: body.map(Bytes::from_static),
-        headers: Vec::new(),
-        content_type: "application/json".into(),
-    }
 }
 
 fn outgoing<'a>(event: &'a Event, destination: &'a DestinationId) -> Outgoing<'a> {
@@ -86,15 +63,14 @@ impl Sender {
 
     /// A sender whose client trusts the authority `pem` alone.
     fn trusting(pem: &str, url: &str, settings: &Settings) -> Self {
-        let guard = guard(settings);
+        let guard = Arc::new(guard(settings));
         let sink = parse(json!({"url": url}), settings);
         let certificate = reqwest::Certificate::from_pem(pem.as_bytes()).expect("PEM");
-        let webhook = Client::build(settings, Arc::new(guard), |builder| {
+        let webhook = Client::build(settings, Arc::clone(&guard), |builder| {
             builder.tls_certs_only([certificate])
         });
-        let clients = Clients {
-            webhook: webhook.expect("client"),
-        };
+        let mut clients = Clients::new(settings, &guard).expect("clients");
+        clients.webhook = webhook.expect("client");
         Self { sink, clients }
     }
 
@@ -115,11 +91,9 @@ fn parse(mut sink: Value, settings: &Settings) -> Sink {
     Sink::parse(&sink, settings).expect("valid")
 }
 
-fn webhook(sink: Value) -> Webhook {
-    let settings = settings();
-    match parse(sink, &settings) {
-        Sink::Webhook(webhook) => *webhook,
-    }
+fn webhook(mut sink: Value) -> Webhook {
+    sink["type"] = json!("webhook");
+    Webhook::parse(&sink, &settings()).expect("valid")
 }
 
 fn short(first_byte: u64) -> Settings {

@@ -1,6 +1,7 @@
 use reqwest::header::HeaderMap;
 
 use super::*;
+use crate::sinks::cloudevents;
 use crate::sinks::webhook::request::{Unsendable, headers};
 
 fn built(
@@ -18,7 +19,9 @@ fn built(
         event: &event,
         ..outgoing
     };
-    headers(&webhook(document), &outgoing)
+    let webhook = webhook(document);
+    let rendered = cloudevents::render(webhook.cloudevents, &event).expect("an event");
+    headers(&webhook, &outgoing, &rendered)
 }
 
 fn value<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a [u8]> {
@@ -147,4 +150,42 @@ fn credentials_are_sensitive_headers() {
     }
     let headers = built(json!({"auth": {"type": "none"}}), |_, _| {}).expect("headers");
     assert_eq!(value(&headers, "authorization"), None);
+}
+
+#[test]
+fn a_cloud_event_in_binary_mode_has_its_attributes_in_headers() {
+    let headers = built(json!({"cloudevents": "binary"}), |event, _| {
+        event.id = "m 1%".into();
+        event.content_type = "text/plain".into();
+    })
+    .expect("headers");
+    for (name, expected) in [
+        ("ce-specversion", "1.0"),
+        ("ce-id", "m%201%25"),
+        ("ce-source", "/topics/orders"),
+        ("ce-type", "order.paid"),
+        ("ce-time", "2026-01-31T08:00:00.25Z"),
+        ("content-type", "text/plain"),
+        ("webhook-id", "m 1%"),
+    ] {
+        assert_eq!(value(&headers, name), Some(expected.as_bytes()), "{name}");
+    }
+}
+
+#[test]
+fn a_cloud_event_in_structured_mode_has_its_media_type() {
+    let headers = built(json!({"cloudevents": "structured"}), |_, _| {}).expect("headers");
+    assert_eq!(
+        value(&headers, "content-type"),
+        Some(&b"application/cloudevents+json"[..])
+    );
+    assert_eq!(value(&headers, "ce-id"), None);
+}
+
+#[test]
+fn the_hops_are_told_and_cannot_be_chosen() {
+    let headers = built(json!({}), |event, _| event.hops = 7).expect("headers");
+    assert_eq!(value(&headers, "posthaste-hops"), Some(&b"8"[..]));
+    let sink = json!({"type": "webhook", "url": "https://example.com/", "headers": {"Posthaste-Hops": "0"}});
+    assert!(Webhook::parse(&sink, &settings()).is_err());
 }
