@@ -3,8 +3,8 @@
 //! A send brings an entry and gets the answer for that entry back; entries that come while they may go together leave in
 //! one call of `deliver`, made by a task of its own, so that a send that is given up takes nothing from the others.
 //!
-//! Invariant: an entry leaves at once while no request to its target is in flight, else when one ends, when the batch is
-//! full, or after the linger time, whichever is first. A lone entry never waits for others.
+//! Invariant: an entry leaves at once while no request to its target is in flight, else when none is any more, when the
+//! batch is full, or after the linger time, whichever is first. A lone entry never waits for others.
 //! Invariant: each entry gets its own answer; an entry whose send was given up before the batch left is not sent.
 
 use std::future::Future;
@@ -115,7 +115,7 @@ impl<E: Send + 'static, A: Send + 'static> Batcher<E, A> {
         });
     }
 
-    /// Lets the open batch go now, and after it what has come meanwhile.
+    /// Lets the open batch go now, and what has come meanwhile after it.
     fn leave<D, F>(&self, state: &mut State<E, A>, deliver: D)
     where
         D: Fn(Vec<E>) -> F + Clone + Send + 'static,
@@ -129,7 +129,10 @@ impl<E: Send + 'static, A: Send + 'static> Batcher<E, A> {
             run(batch, deliver.clone()).await;
             drop(in_flight);
             let mut state = lock(&this.state);
-            this.leave(&mut state, deliver);
+            // While others are in flight more will come: a batch for each that ends would be a small one.
+            if state.in_flight == 0 {
+                this.leave(&mut state, deliver);
+            }
         });
     }
 
@@ -262,6 +265,23 @@ mod tests {
         let answers = join_all(sends).await;
         assert_eq!(answers, [10, 20, 30, 40, 50].map(Some));
         assert_eq!(target.requests(), [vec![1], vec![2, 3, 4, 5]]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_batch_goes_on_filling_while_any_request_is_in_flight() {
+        let (batcher, target) = (batcher(2, 100), Target::new(0));
+        // The first alone, two together, and one that finds both in flight.
+        let sends = (1..=4).map(|entry| batcher.send(entry, 1, target.deliver()));
+        let mut sends = pin!(join_all(sends));
+        assert!(poll!(sends.as_mut()).is_pending());
+        target.permits.add_permits(1);
+        tokio::time::sleep(LINGER / 2).await;
+        assert_eq!(target.requests(), [vec![1], vec![2, 3]]);
+        target.permits.add_permits(1);
+        tokio::time::sleep(LINGER / 4).await;
+        assert_eq!(target.requests(), [vec![1], vec![2, 3], vec![4]]);
+        target.permits.add_permits(1);
+        assert_eq!(sends.await.len(), 4);
     }
 
     #[tokio::test(start_paused = true)]

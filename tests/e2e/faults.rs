@@ -370,11 +370,12 @@ async fn an_instance_that_cannot_read_the_configuration_takes_nothing_in_and_say
 
     let topic = scene.own("destinations");
     scene.kafka.forbid(&["--topic", &topic], &["Read"]);
-    // A change that it cannot see.
+    // Changes that it cannot see, once the broker has learnt that it may not.
     let disabled = with(&webhook(&receiver.url("/old")), &json!({"enabled": false}));
-    scene.put("old", &disabled).await;
+    let mut newest = 0;
     let since = tokio::time::Instant::now();
     let missing = wait::until("not ready", async || {
+        newest = scene.put("old", &disabled).await;
         let (status, missing) = posthaste.page("/readyz").await;
         (status == 503).then_some(missing)
     })
@@ -387,9 +388,12 @@ async fn an_instance_that_cannot_read_the_configuration_takes_nothing_in_and_say
         .until_metric("posthaste_catalog_stale", &[], 1.0)
         .await;
     scene.publish(&numbered(5..10)).await;
+    let read = posthaste.metrics().await;
+    let read = read.sum("posthaste_events_read_total", &[]);
+    assert!(read < 6.0, "{read} events were read while it was stale");
 
     scene.kafka.forbid_no_more(&["--topic", &topic], &["Read"]);
-    scene.in_force(&posthaste, 1).await;
+    scene.in_force(&posthaste, newest).await;
     wait::until("ready again", async || {
         (posthaste.page("/readyz").await.0 == 200).then_some(())
     })
