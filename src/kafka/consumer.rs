@@ -3,7 +3,7 @@
 //! One thread polls the main queue, which serves rebalances and errors; each partition is read by whoever holds its
 //! [`Queue`]. A partition that must wait is simply not read: `pause()` would throw its prefetched records away.
 //!
-//! Invariant: a queue is split once and its handle kept for the life of the process: librdkafka keeps it split over
+//! Invariant: a queue is split at each assignment and its handle kept until the next one: librdkafka keeps it split over
 //! rebalances, and a dropped handle would silence the partition. Only that of a deleted topic is let go.
 //! Invariant: no record reaches the main queue, since queues are split before the assignment begins.
 
@@ -160,13 +160,13 @@ impl Context {
         Ok(())
     }
 
-    /// The queue of a partition, split off now or before.
+    /// The queue of a partition that is about to be assigned, split off anew: one that was given up before librdkafka knew
+    /// its topic is another one the next time, whose records would go to the main queue.
     fn split(&self, topic: &Arc<str>, number: i32) -> Option<Arc<Queue>> {
         let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (Arc::clone(topic), number);
-        if let Some(queue) = queues.get(&key) {
-            return Some(Arc::clone(queue));
-        }
+        // First, since what it does at its end would undo what the new one does at its begin.
+        drop(queues.remove(&key));
         let consumer = self.consumer.get()?.upgrade()?;
         let mut native = consumer.split_partition_queue(topic, number)?;
         let nonempty = Arc::new(Notify::new());
@@ -479,6 +479,36 @@ mod tests {
             .expect("room");
         producer.flush(Duration::from_secs(20)).expect("written");
         assert_eq!(next(&stays), Ok(0));
+        consumer.close();
+    }
+
+    #[test]
+    fn a_partition_that_was_given_up_before_its_topic_was_known_is_read_from_its_queue_later() {
+        let cluster = MockCluster::new(1).expect("a cluster");
+        let mut config = ClientConfig::new();
+        config
+            .set("bootstrap.servers", cluster.bootstrap_servers())
+            .set("group.id", "g")
+            .set("allow.auto.create.topics", "false")
+            .set("auto.offset.reset", "earliest");
+        let errors = IntCounter::new("errors", "of the test").expect("a counter");
+        let consumer = SplitConsumer::new("test", &config, errors).expect("a consumer");
+        let topic: Arc<str> = "late".into();
+        let before = consumer
+            .assign(&topic, 0, Offset::Beginning)
+            .expect("assigned");
+        consumer.unassign("late", 0).expect("unassigned");
+        drop(before);
+        cluster.create_topic("late", 1, 1).expect("a topic");
+        let producer: BaseProducer = config.create().expect("a producer");
+        producer
+            .send(BaseRecord::<str, str>::to("late").partition(0).payload("x"))
+            .expect("room");
+        producer.flush(Duration::from_secs(20)).expect("written");
+        let queue = consumer
+            .assign(&topic, 0, Offset::Beginning)
+            .expect("assigned");
+        assert_eq!(next(&queue), Ok(0));
         consumer.close();
     }
 
