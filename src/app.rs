@@ -5,7 +5,6 @@
 
 mod roles;
 
-use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -139,8 +138,9 @@ pub async fn serve(
     };
     readiness.set("kafka", Ok(()));
 
+    let clock = Clock::system();
     let dedicated = Arc::new(DedicatedTopics::default());
-    let (events, attempts) = producers(&settings, found.max_message_bytes)?;
+    let (events, attempts) = producers(&settings, found.max_message_bytes, &clock)?;
     let outbox = Outbox::new(
         events.clone(),
         attempts.clone(),
@@ -159,13 +159,14 @@ pub async fn serve(
         .at_home_in(&cluster_id);
     let dispatcher = Dispatcher::new(
         &settings.dispatch,
+        &settings.ledger,
         Arc::new(Current(Arc::clone(&catalog))),
         dispatch::Parts {
             clients,
             outbox: Arc::clone(&outbox),
             memory: Arc::clone(&memory),
             metrics: metrics.clone(),
-            clock: Clock::system(),
+            clock: clock.clone(),
             instance: instance_name().into(),
         },
     );
@@ -211,14 +212,20 @@ pub async fn serve(
                 memory,
                 metrics: metrics.clone(),
                 readiness: readiness.clone(),
-                clock: Clock::system(),
+                clock: clock.clone(),
                 cluster_id: cluster_id.clone(),
             };
-            let existed: HashSet<String> = found.sources.values().flatten().cloned().collect();
+            let existed = found.sources.values().flatten();
+            let existed: Vec<Arc<str>> = existed.map(|topic| Arc::from(&**topic)).collect();
+            let ids = topic_admin.ids(existed.clone()).await;
+            let existed = existed.into_iter().map(|topic| {
+                let id = ids.get(&topic).cloned();
+                (topic, id)
+            });
             let router = Router::new(
                 parts,
                 &consumer_config(&settings, "router"),
-                existed,
+                existed.collect(),
                 draining.clone(),
             )
             .context("the reader of source topics")?;
@@ -237,7 +244,7 @@ pub async fn serve(
             names,
             metrics,
             readiness: readiness.clone(),
-            clock: Clock::system(),
+            clock,
             cluster_id,
         };
         let retry = Retry::new(parts, &consumer_config(&settings, "retry"), draining)
@@ -375,7 +382,11 @@ async fn wait_for_kafka(
 }
 
 /// The producers: one for records that hold events, sent soon; one for attempt records, batched.
-fn producers(settings: &Settings, max_message: i32) -> anyhow::Result<(Producer, Producer)> {
+fn producers(
+    settings: &Settings,
+    max_message: i32,
+    clock: &Clock,
+) -> anyhow::Result<(Producer, Producer)> {
     let mut events = client::config(&settings.kafka);
     or_default(&mut events, "message.max.bytes", &max_message.to_string());
     or_default(&mut events, "queue.buffering.max.kbytes", "65536");
@@ -384,8 +395,8 @@ fn producers(settings: &Settings, max_message: i32) -> anyhow::Result<(Producer,
     or_default(&mut attempts, "linger.ms", "10");
     or_default(&mut attempts, "compression.codec", "zstd");
     or_default(&mut attempts, "queue.buffering.max.messages", "200000");
-    let events = Producer::new(&events).context("the producer of events")?;
-    let attempts = Producer::new(&attempts).context("the producer of attempts")?;
+    let events = Producer::new(&events, clock.clone()).context("the producer of events")?;
+    let attempts = Producer::new(&attempts, clock.clone()).context("the producer of attempts")?;
     Ok((events, attempts))
 }
 

@@ -1,6 +1,7 @@
 //! The bare loops: 64 tasks that sign and send the same body to the same receiver, and nothing else.
 //!
-//! `client` uses reqwest, the sink's own client; `raw` writes the request's bytes to a socket, the least that can be.
+//! `hyper` sends over hyper's HTTP/1.1 connections, one a task; `reqwest` uses the sink's own client; `raw` writes the
+//! request's bytes to a socket, the least that can be.
 //! Runs as a child, so that its CPU is counted as that of the instance is.
 
 use std::process::{Command, Stdio};
@@ -8,6 +9,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use hyper_util::rt::TokioIo;
 use posthaste::domain::secret::Secret;
 use posthaste::domain::signature::SigningKey;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -67,12 +70,12 @@ pub(crate) fn run(arguments: &[String]) {
             .map(|task| {
                 let host = format!("127.0.0.{}", 1 + task % hosts);
                 let (key, client) = (Arc::clone(&key), client.clone());
-                let raw = kind == "raw";
+                let kind = kind.clone();
                 tokio::spawn(async move {
-                    if raw {
-                        raw_loop(&host, port, &key, end).await
-                    } else {
-                        client_loop(&client, &host, port, &key, end).await
+                    match kind.as_str() {
+                        "hyper" => hyper_loop(&host, port, &key, end).await,
+                        "raw" => raw_loop(&host, port, &key, end).await,
+                        _ => reqwest_loop(&client, &host, port, &key, end).await,
                     }
                 })
             })
@@ -97,7 +100,42 @@ fn now_s() -> i64 {
     i64::try_from(since.expect("after 1970").as_secs()).expect("seconds fit")
 }
 
-async fn client_loop(
+async fn hyper_loop(host: &str, port: u16, key: &SigningKey, end: Instant) -> u64 {
+    let stream = TcpStream::connect((host, port))
+        .await
+        .expect("the receiver listens");
+    stream.set_nodelay(true).expect("an option of TCP");
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .expect("a connection");
+    let connection = tokio::spawn(connection);
+    let authority = format!("{host}:{port}");
+    let body = Bytes::from(event::body(0));
+    let mut count = 0;
+    while Instant::now() < end {
+        let (id, now) = (format!("events-0-{count}-1700000000000"), now_s());
+        let request = hyper::Request::post("/bare")
+            .header("host", &authority)
+            .header("content-type", "application/json")
+            .header("user-agent", "bare")
+            .header("webhook-signature", key.sign(&id, now, &body))
+            .header("webhook-id", id)
+            .header("webhook-timestamp", now)
+            .header("webhook-event-type", "order.paid")
+            .header("webhook-attempt", 1)
+            .body(Full::new(body.clone()))
+            .expect("a request");
+        sender.ready().await.expect("the connection stays");
+        let answer = sender.send_request(request).await;
+        let answer = answer.expect("the receiver answers").into_body();
+        answer.collect().await.expect("the answer ends");
+        count += 1;
+    }
+    connection.abort();
+    count
+}
+
+async fn reqwest_loop(
     client: &reqwest::Client,
     host: &str,
     port: u16,

@@ -1,7 +1,7 @@
 //! The delivery benchmark: the real binary and a real Kafka beside a bare client loop, on one machine.
 //!
 //! `cargo bench --bench delivery` runs all scenarios and prints a table; `-- --only steady-1,latency` runs some,
-//! `-- --rounds 1` fewer rounds. Events go from here through Kafka and `posthaste serve` (a child) to a receiver in this process. In each
+//! `-- --rounds 1` fewer rounds, `-- --retries 1000000` has more retries waiting before they are drained. Events go from here through Kafka and `posthaste serve` (a child) to a receiver in this process. In each
 //! round the bare loop (a child too: this program, started again) sends to the same receiver; figures are medians.
 //!
 //! Invariant: nothing here asserts a time. A machine that is busy with other things gives other figures.
@@ -38,6 +38,9 @@ fn main() {
         arguments.get(at + 1).cloned()
     };
     let rounds = after("--rounds").map_or(3, |rounds| rounds.parse().expect("--rounds NUMBER"));
+    let retries = after("--retries").map_or(200_000, |retries| {
+        retries.parse().expect("--retries NUMBER")
+    });
     let only = after("--only");
     let chosen: Vec<_> = scenarios::ALL
         .iter()
@@ -51,7 +54,7 @@ fn main() {
         eprintln!("--only takes some of {}, with commas", names.join(", "));
         std::process::exit(64);
     }
-    let mut bench = Bench::start(rounds);
+    let mut bench = Bench::start(rounds, retries);
     eprintln!("warm-up");
     bench.warm_up();
     for (name, scenario) in chosen {

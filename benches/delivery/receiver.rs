@@ -1,8 +1,9 @@
 //! A receiver that costs little: HTTP/1.1 with keep-alive, one thread, no parsing beyond the length.
 //!
 //! It listens on sixteen loopback addresses, so that destinations can have hosts of their own. Paths that begin with
-//! `/hang` are never answered.
+//! `/hang` are never answered; those that begin with `/flaky` are answered with 500 the first time.
 
+use std::collections::HashMap;
 use std::net::{Ipv4Addr, TcpListener as Bound};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -17,6 +18,7 @@ use crate::event;
 pub(crate) const HOSTS: u8 = 16;
 
 const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n";
+const FAILURE: &[u8] = b"HTTP/1.1 500 Internal Server Error\r\ncontent-length: 0\r\n\r\n";
 
 /// The running receiver.
 #[derive(Clone)]
@@ -30,6 +32,10 @@ pub(crate) struct Receiver {
 struct State {
     answered: AtomicU64,
     latencies_us: Mutex<Vec<u64>>,
+    /// When events were answered with 500, by their stamp.
+    failed: Mutex<HashMap<u64, Instant>>,
+    /// The time from that answer to the next attempt.
+    waits: Mutex<Vec<Duration>>,
 }
 
 impl Receiver {
@@ -82,6 +88,28 @@ impl Receiver {
         std::mem::take(&mut *self.state.latencies_us.lock().expect("no holder panics"))
     }
 
+    /// Events that were answered with 500 and have not come again.
+    pub(crate) fn waiting(&self) -> usize {
+        self.state.failed.lock().expect("no holder panics").len()
+    }
+
+    /// Takes the times from an answer of 500 to the next attempt.
+    pub(crate) fn take_waits(&self) -> Vec<Duration> {
+        std::mem::take(&mut *self.state.waits.lock().expect("no holder panics"))
+    }
+
+    /// Whether this attempt is to fail: the first one of its event.
+    fn fails(&self, stamp: u64) -> bool {
+        let mut failed = self.state.failed.lock().expect("no holder panics");
+        if let Some(since) = failed.remove(&stamp) {
+            let mut waits = self.state.waits.lock().expect("no holder panics");
+            waits.push(since.elapsed());
+            return false;
+        }
+        failed.insert(stamp, Instant::now());
+        true
+    }
+
     async fn accept(self, listener: Bound) {
         let listener = TcpListener::from_std(listener).expect("a listener");
         loop {
@@ -118,7 +146,13 @@ impl Receiver {
                 return Ok(());
             }
             let stamp = event::read_stamp(buffer.get(head..head + length).unwrap_or_default());
-            if stamp > 0 {
+            let flaky = buffer.starts_with(b"POST /flaky");
+            if flaky && self.fails(stamp) {
+                buffer.drain(..head + length);
+                stream.write_all(FAILURE).await?;
+                continue;
+            }
+            if stamp > 0 && !flaky {
                 let latency = event::stamp(self.epoch).saturating_sub(stamp);
                 let mut latencies = self.state.latencies_us.lock().expect("no holder panics");
                 latencies.push(latency);

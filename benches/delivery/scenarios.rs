@@ -1,5 +1,8 @@
 //! What is measured, and the table of it.
 
+mod large;
+mod waiting;
+
 use std::time::{Duration, Instant};
 
 use crate::bare;
@@ -12,13 +15,17 @@ use crate::receiver::{HOSTS, Receiver};
 /// Requests in flight of a bare loop, and the concurrency of the one destination.
 pub(crate) const CONCURRENCY: usize = 64;
 
-/// Events that are published and not received yet, at most, in a steady flow: less than a destination's queue in
-/// memory, so that the figure is that of first attempts.
-const WINDOW: u64 = 256;
+/// Events that are published and not received yet, at most, in a steady flow to one destination.
+const WINDOW: u64 = 1024;
 
+/// The same with many destinations: nearly all of them are attempts in flight then, since each has slots of its own.
+const WINDOW_MANY: u64 = 256;
+
+/// For how long the broker's code is compiled at most.
+const WARM_UP: Duration = Duration::from_secs(60);
 const WARM: Duration = Duration::from_millis(700);
 const STEADY: Duration = Duration::from_millis(2500);
-const BARE: Duration = Duration::from_millis(1500);
+const BARE: Duration = Duration::from_millis(1200);
 
 /// The type of the events of the one healthy destination.
 const HEALTHY: &str = "healthy.1";
@@ -26,19 +33,24 @@ const HEALTHY: &str = "healthy.1";
 type Scenario = fn(&mut Bench);
 
 /// All scenarios, in their order.
-pub(crate) const ALL: [(&str, Scenario); 7] = [
+pub(crate) const ALL: [(&str, Scenario); 9] = [
+    ("large", large::run),
+    ("due", waiting::due),
     ("steady-1", steady_1),
     ("steady-200", |bench| steady_many(bench, 200)),
     ("steady-10000", |bench| steady_many(bench, 10_000)),
     ("latency", latency),
     ("hanging", hanging),
-    ("routing", routing),
     ("backlog-1", backlog),
+    ("drain", waiting::drain),
 ];
 
 /// What scenarios share.
 pub(crate) struct Bench {
     rounds: usize,
+    window: u64,
+    /// How many retries wait before they are drained.
+    retries: u32,
     kafka: Kafka,
     receiver: Receiver,
     number: u64,
@@ -60,9 +72,11 @@ struct Flow {
 }
 
 impl Bench {
-    pub(crate) fn start(rounds: usize) -> Self {
+    pub(crate) fn start(rounds: usize, retries: u32) -> Self {
         Self {
             rounds,
+            window: WINDOW,
+            retries,
             kafka: Kafka::start(),
             receiver: Receiver::start(),
             number: 0,
@@ -70,14 +84,45 @@ impl Bench {
         }
     }
 
-    /// Lets the broker's code be compiled: in its first seconds it takes several times the CPU.
+    /// Lets the broker's code be compiled, that of retries too: until then it takes several times the CPU.
     pub(crate) fn warm_up(&mut self) {
         let instance = self.with_one("warm-up");
+        let hanging = self.hanging();
+        instance.destinations(&self.kafka, hanging.into_iter(), 21);
         let body = event::body(0);
-        for _ in 0..4 {
-            let flow = self.steady(&instance, |bench, _| bench.send(&instance, HEALTHY, &body));
+        let since = Instant::now();
+        while since.elapsed() < WARM_UP {
+            let (start, before) = (Instant::now(), self.kafka.compiler_us());
+            let flow = self.steady(&instance, |bench, number| {
+                bench.feed_beside(&instance, &body, number)
+            });
+            let compiled =
+                float(self.kafka.compiler_us() - before) / 1e6 / start.elapsed().as_secs_f64();
             let (rate, kafka) = (flow.per_second, flow.kafka_us);
-            eprintln!("  {rate:.0} deliveries/s, {kafka:.0} µs of the broker's CPU for each");
+            eprintln!(
+                "  {rate:.0} deliveries/s, {kafka:.0} µs of the broker's CPU for each, its compiler takes {compiled:.2} cores"
+            );
+            if compiled < 0.05 {
+                return;
+            }
+        }
+    }
+
+    /// Twenty destinations that never answer.
+    fn hanging(&self) -> Vec<(String, String)> {
+        let document = |id: &str| self.document(id, 2, "hang", 8);
+        (0..20)
+            .map(|number| format!("hang-{number}"))
+            .map(|id| (id.clone(), document(&id)))
+            .collect()
+    }
+
+    /// An event of the healthy destination; after ten of these one for a hanging one.
+    fn feed_beside(&mut self, instance: &Instance, body: &[u8], number: u64) {
+        self.send(instance, HEALTHY, body);
+        if number.is_multiple_of(10) {
+            let hanging = format!("hang.hang-{}", number / 10 % 20);
+            self.send(instance, &hanging, body);
         }
     }
 
@@ -95,9 +140,21 @@ impl Bench {
 
     /// A document of a webhook at the receiver.
     fn document(&self, id: &str, host: u8, path: &str, concurrency: usize) -> String {
+        self.document_with(id, host, path, concurrency, "")
+    }
+
+    /// The same with more members: `,"enabled":false`.
+    fn document_with(
+        &self,
+        id: &str,
+        host: u8,
+        path: &str,
+        concurrency: usize,
+        more: &str,
+    ) -> String {
         let port = self.receiver.port;
         format!(
-            r#"{{"id":"{id}","sink":{{"type":"webhook","url":"http://127.0.0.{host}:{port}/{path}","signing":{{"secret":"{SECRET}"}}}},"subscriptions":[{{"event_types":["{path}.{id}"]}}],"delivery":{{"concurrency":{concurrency}}}}}"#
+            r#"{{"id":"{id}","sink":{{"type":"webhook","url":"http://127.0.0.{host}:{port}/{path}","signing":{{"secret":"{SECRET}"}}}},"subscriptions":[{{"event_types":["{path}.{id}"]}}],"delivery":{{"concurrency":{concurrency}}}{more}}}"#
         )
     }
 
@@ -171,7 +228,7 @@ impl Bench {
                 let idle = next() / next();
                 break (received / seconds, each, idle);
             }
-            if sent - answered(self) < WINDOW {
+            if sent - answered(self) < self.window {
                 feed(self, sent);
                 sent += 1;
             } else {
@@ -202,15 +259,23 @@ impl Bench {
         hosts: u8,
         feed: impl Fn(&mut Self, u64),
     ) {
-        let (mut client, mut raw, mut ours) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut hyper, mut reqwest, mut raw) = (Vec::new(), Vec::new(), Vec::new());
+        let mut ours = Vec::new();
+        let port = self.receiver.port;
+        let bare = |kind| bare::child(kind, port, hosts, BARE);
         for _ in 0..self.rounds {
-            client.push(bare::child("client", self.receiver.port, hosts, BARE));
+            hyper.push(bare("hyper"));
+            reqwest.push(bare("reqwest"));
             ours.push(self.steady(instance, &feed));
-            raw.push(bare::child("raw", self.receiver.port, hosts, BARE));
+            raw.push(bare("raw"));
         }
         let rate = median(ours.iter().map(|flow| flow.per_second));
         let cpu = median(ours.iter().map(|flow| flow.cpu_us));
-        for (kind, runs) in [("reqwest", &client), ("raw socket", &raw)] {
+        for (kind, runs) in [
+            ("hyper", &hyper),
+            ("reqwest", &reqwest),
+            ("raw socket", &raw),
+        ] {
             let bare_rate = median(runs.iter().map(|run| run.per_second));
             let bare_cpu = median(runs.iter().map(|run| run.cpu_us));
             self.row(
@@ -258,37 +323,13 @@ fn steady_1(bench: &mut Bench) {
 }
 
 fn steady_many(bench: &mut Bench, count: u32) {
-    let mut instance = Instance::start(&bench.kafka, &format!("steady-{count}"));
-    let first = count.min(1000);
-    let documents = bench.many(0, first);
-    instance.destinations(&bench.kafka, documents.into_iter(), first);
-    let early = process::rss_mb(&instance.pid());
-    if count > first {
-        let documents = bench.many(first, count);
-        instance.destinations(&bench.kafka, documents.into_iter(), count);
-        let late = process::rss_mb(&instance.pid());
-        bench.row(
-            &format!("resident memory idle, {first} and {count} destinations"),
-            format!("{early:.0} MB, {late:.0} MB"),
-            String::new(),
-            String::new(),
-        );
-        let times: Vec<f64> = (0..bench.rounds)
-            .map(|_| {
-                instance.stop();
-                instance.launch().as_secs_f64()
-            })
-            .collect();
-        bench.row(
-            &format!("start to ready, {count} destinations"),
-            format!("{:.2} s", median(times.into_iter())),
-            String::new(),
-            String::new(),
-        );
-    }
+    let instance = Instance::start(&bench.kafka, &format!("steady-{count}"));
+    let documents = bench.many(0, count);
+    instance.destinations(&bench.kafka, documents.into_iter(), count);
     let types: Vec<String> = (0..count).map(|number| format!("many.{number}")).collect();
     let body = event::body(0);
     let name = format!("{count} destinations");
+    bench.window = WINDOW_MANY;
     bench.beside_bare(&name, &instance, HOSTS, |bench, number| {
         // A prime apart, so that neighbours in time are no neighbours in order.
         let chosen = usize::try_from(number * 7919).expect("it fits") % types.len();
@@ -296,6 +337,7 @@ fn steady_many(bench: &mut Bench, count: u32) {
             bench.send(&instance, event_type, &body);
         }
     });
+    bench.window = WINDOW;
     bench.row(
         &format!("{name}: resident memory under load"),
         format!("{:.0} MB", process::rss_mb(&instance.pid())),
@@ -355,64 +397,28 @@ fn hanging(bench: &mut Bench) {
             })
         })
         .collect();
-    let hanging: Vec<(String, String)> = (0..20)
-        .map(|number| {
-            let id = format!("hang-{number}");
-            (id.clone(), bench.document(&id, 2, "hang", 8))
-        })
-        .collect();
+    let hanging = bench.hanging();
     instance.destinations(&bench.kafka, hanging.into_iter(), 21);
     let beside: Vec<Flow> = (0..bench.rounds)
         .map(|_| {
             bench.steady(&instance, |bench, number| {
-                bench.send(&instance, HEALTHY, &body);
-                if number % 10 == 0 {
-                    let hanging = format!("hang.hang-{}", number / 10 % 20);
-                    bench.send(&instance, &hanging, &body);
-                }
+                bench.feed_beside(&instance, &body, number);
             })
         })
         .collect();
+    for flow in alone.iter().chain(&beside) {
+        let [ours, kafka, here] = [flow.cpu_us, flow.kafka_us, flow.here_us];
+        let (rate, idle) = (flow.per_second, flow.idle);
+        eprintln!(
+            "  {rate:.0}/s; CPU {ours:.0} µs, Kafka {kafka:.0}, publisher and receiver {here:.0}; {idle:.2} idle"
+        );
+    }
     let [alone, beside] = [alone, beside].map(|flows| median(flows.iter().map(|f| f.per_second)));
     bench.row(
         "healthy destination beside 20 hanging ones, deliveries/s",
         format!("{beside:.0}"),
         format!("{alone:.0} alone"),
         format!("{:.2}× its time alone", alone / beside),
-    );
-}
-
-/// Events that nobody subscribed to: what reading and matching cost.
-fn routing(bench: &mut Bench) {
-    let (few, many) = (10, 10_000);
-    let instances = [few, many].map(|count| {
-        let instance = Instance::start(&bench.kafka, &format!("routing-{count}"));
-        let documents = bench.many(0, count);
-        instance.destinations(&bench.kafka, documents.into_iter(), count);
-        instance
-    });
-    let body = event::body(0);
-    let events = 50_000_u32;
-    let mut costs = [Vec::new(), Vec::new()];
-    for _ in 0..bench.rounds {
-        for (instance, costs) in instances.iter().zip(&mut costs) {
-            let unmatched = |i: &Instance| i.metric("posthaste_events_unmatched_total");
-            let (before, cpu) = (unmatched(instance), instance.cpu_us());
-            for _ in 0..events {
-                bench.send(instance, "nobody.wants.it", &body);
-            }
-            instance.until("through with all events", |instance| {
-                unmatched(instance) - before >= f64::from(events)
-            });
-            costs.push(float(instance.cpu_us() - cpu) / f64::from(events));
-        }
-    }
-    let [few_us, many_us] = costs.map(|costs| median(costs.into_iter()));
-    bench.row(
-        &format!("reading and matching an event, {many} destinations"),
-        format!("{many_us:.1} µs of CPU"),
-        format!("{few_us:.1} µs with {few}"),
-        format!("{:+.0} %", 100.0 * (many_us / few_us - 1.0)),
     );
 }
 

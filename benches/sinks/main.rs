@@ -6,7 +6,10 @@
 //!
 //! Invariant: nothing here asserts a time. A machine that is busy with other things gives other figures.
 
+mod aws;
+mod hookdeck;
 mod kafka;
+mod pubsub;
 mod rabbitmq;
 mod service;
 mod webhook;
@@ -110,7 +113,15 @@ fn main() {
             })*
         };
     }
-    run!(webhook::Webhook, kafka::Kafka, rabbitmq::RabbitMq);
+    run!(
+        webhook::Webhook,
+        aws::Sqs,
+        aws::EventBridge,
+        pubsub::PubSub,
+        kafka::Kafka,
+        rabbitmq::RabbitMq,
+        hookdeck::Hookdeck,
+    );
 }
 
 /// Events a second and microseconds of CPU for each.

@@ -18,7 +18,7 @@ pub(crate) struct Webhook {
 }
 
 impl Webhook {
-    fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("http://127.0.0.1:{}/bench", self.receiver.port)
     }
 }

@@ -7,7 +7,7 @@
 
 pub mod reader;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -16,10 +16,12 @@ use tokio::sync::watch;
 use crate::config::destination as document;
 use crate::config::faults::Fault;
 use crate::config::settings::Settings;
+use crate::domain::content::Content;
 use crate::domain::destination::Destination;
 use crate::domain::event_type::InvalidPattern;
 use crate::domain::ids::{DestinationId, TenantId};
-use crate::domain::subscription_index::SubscriptionIndex;
+use crate::domain::persistent::Map;
+use crate::domain::subscription_index::{self, HeldBack, SubscriptionIndex, Verdicts};
 use crate::sinks::Sink;
 use crate::sinks::prepared::Prepared;
 use crate::telemetry::metrics::Metrics;
@@ -101,27 +103,45 @@ impl Documents {
     }
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Tenant {
     index: SubscriptionIndex,
-    slots: Vec<Option<Arc<Prepared>>>,
+    slots: Map<u32, Arc<Prepared>>,
     free: Vec<u32>,
 }
 
+impl Tenant {
+    fn at(&self, slot: u32) -> Option<Arc<Prepared>> {
+        self.slots.get(&slot).cloned()
+    }
+}
+
+/// Whom an event is for.
 #[derive(Debug, Default)]
+pub struct Found {
+    /// The destinations that take it.
+    pub taken: Vec<Arc<Prepared>>,
+    /// Those whose filters ask about a body that is no JSON, with what is wrong.
+    pub malformed: Vec<(Arc<Prepared>, String)>,
+    /// What became of it under the filters of each dialect.
+    pub verdicts: Verdicts,
+    slots: subscription_index::Found,
+}
+
+/// What is known at a time. A copy shares what it has in common with the view that it is of.
+#[derive(Debug, Clone, Default)]
 struct View {
-    destinations: HashMap<DestinationId, (u32, Arc<Prepared>)>,
-    tenants: HashMap<TenantId, Tenant>,
+    destinations: Map<DestinationId, (u32, Arc<Prepared>)>,
+    tenants: Map<TenantId, Arc<Tenant>>,
 }
 
 impl View {
     fn remove(&mut self, id: &DestinationId) -> Option<Arc<Prepared>> {
         let (slot, prepared) = self.destinations.remove(id)?;
         if let Some(tenant) = self.tenants.get_mut(&prepared.destination.tenant) {
+            let tenant = Arc::make_mut(tenant);
             tenant.index.remove(slot);
-            if let Some(place) = tenant.slots.get_mut(slot as usize) {
-                *place = None;
-            }
+            tenant.slots.remove(&slot);
             tenant.free.push(slot);
         }
         Some(prepared)
@@ -130,20 +150,17 @@ impl View {
     fn insert(&mut self, prepared: Arc<Prepared>) -> Result<Option<Arc<Prepared>>, InvalidPattern> {
         let destination = &prepared.destination;
         let before = self.remove(&destination.id);
-        let tenant = self.tenants.entry(destination.tenant.clone()).or_default();
-        let slot = tenant.free.pop().unwrap_or_else(|| {
-            tenant.slots.push(None);
-            u32::try_from(tenant.slots.len() - 1).unwrap_or(u32::MAX)
-        });
-        if let Some(place) = tenant.slots.get_mut(slot as usize) {
-            *place = Some(Arc::clone(&prepared));
-        }
+        let tenant = self.tenants.entry(destination.tenant.clone(), Arc::default);
+        let tenant = Arc::make_mut(tenant);
+        let next = u32::try_from(tenant.slots.len()).unwrap_or(u32::MAX);
+        let slot = tenant.free.pop().unwrap_or(next);
+        tenant.slots.entry(slot, || Arc::clone(&prepared));
         // Patterns were checked with the document.
         tenant
             .index
             .insert(slot, destination.subscriptions.as_deref())?;
-        self.destinations
-            .insert(destination.id.clone(), (slot, prepared));
+        let id = destination.id.clone();
+        self.destinations.entry(id, || (slot, prepared));
         Ok(before)
     }
 }
@@ -169,7 +186,8 @@ impl Confirmed {
 /// The view that every role shares.
 #[derive(Debug)]
 pub struct Catalog {
-    view: RwLock<View>,
+    /// Readers take a copy; a change is made to the one in here, which copies what readers still have.
+    view: RwLock<Arc<View>>,
     documents: Documents,
     metrics: Metrics,
     applied: watch::Sender<i64>,
@@ -193,6 +211,18 @@ impl Catalog {
         })
     }
 
+    /// What is known now.
+    fn view(&self) -> Arc<View> {
+        let view = self.view.read().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(&view)
+    }
+
+    /// Changes what is known, in one step for all who look next.
+    fn change<R>(&self, change: impl FnOnce(&mut View) -> R) -> R {
+        let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
+        change(Arc::make_mut(&mut view))
+    }
+
     /// The version of a destination that is in force.
     #[must_use]
     pub fn current(&self, id: &DestinationId) -> Option<Arc<Prepared>> {
@@ -203,25 +233,43 @@ impl Catalog {
     }
 
     /// Fills `found` with the destinations that an event is for, each once.
-    pub fn matching(
-        &self,
-        tenant: &TenantId,
-        topic: &str,
-        event_type: &str,
-        found: &mut Vec<Arc<Prepared>>,
-    ) {
-        found.clear();
-        let view = self.view.read().unwrap_or_else(PoisonError::into_inner);
+    pub fn matching(&self, tenant: &TenantId, content: &Content<'_>, found: &mut Found) {
+        found.taken.clear();
+        found.malformed.clear();
+        found.verdicts = Verdicts::default();
+        let view = self.view();
         let Some(tenant) = view.tenants.get(tenant) else {
             return;
         };
-        let mut slots = Vec::new();
-        tenant.index.matching(topic, event_type, &mut slots);
-        found.extend(
-            slots
-                .iter()
-                .filter_map(|slot| tenant.slots.get(*slot as usize)?.clone()),
-        );
+        let slots = &mut found.slots;
+        tenant.index.matching(content, slots);
+        found.verdicts = slots.verdicts;
+        let taken = slots.taken.iter();
+        found
+            .taken
+            .extend(taken.filter_map(|slot| tenant.at(*slot)));
+        let malformed = slots.malformed.drain(..);
+        found
+            .malformed
+            .extend(malformed.filter_map(|(slot, detail)| Some((tenant.at(slot)?, detail))));
+    }
+
+    /// Tells why the filters of one destination hold an event back, if those of any do that `wants` is true for. Slow: for
+    /// samples.
+    pub fn held_back(
+        &self,
+        tenant: &TenantId,
+        content: &Content<'_>,
+        wants: impl Fn(&DestinationId) -> bool,
+    ) -> Option<(Arc<Prepared>, HeldBack)> {
+        let view = self.view();
+        let tenant = view.tenants.get(tenant)?;
+        let held = tenant.index.held_back(content, |slot| {
+            tenant
+                .at(slot)
+                .is_some_and(|prepared| wants(&prepared.destination.id))
+        })?;
+        Some((tenant.at(held.slot)?, held))
     }
 
     /// How many destinations there are.
@@ -303,12 +351,7 @@ impl Catalog {
                 let id = key
                     .and_then(|key| std::str::from_utf8(key).ok())
                     .and_then(|key| DestinationId::parse(key).ok());
-                let removed = id.and_then(|id| {
-                    self.view
-                        .write()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .remove(&id)
-                });
+                let removed = id.and_then(|id| self.change(|view| view.remove(&id)));
                 removed.map(|removed| {
                     self.metrics.sink(removed.sink.kind()).destinations.dec();
                     tracing::info!(destination.id = %removed.destination.id, kafka.offset = offset, "destination deleted");
@@ -318,11 +361,7 @@ impl Catalog {
             Some(value) => match self.documents.read(key, value, offset) {
                 Ok(prepared) => {
                     let prepared = Arc::new(prepared);
-                    let inserted = self
-                        .view
-                        .write()
-                        .unwrap_or_else(PoisonError::into_inner)
-                        .insert(Arc::clone(&prepared));
+                    let inserted = self.change(|view| view.insert(Arc::clone(&prepared)));
                     match inserted {
                         Ok(Some(before)) => {
                             self.metrics.sink(before.sink.kind()).destinations.dec()

@@ -91,7 +91,7 @@ impl Reader {
             .set("enable.auto.commit", "false")
             .set("auto.offset.reset", "earliest")
             .set("isolation.level", "read_committed");
-        let consumer = Arc::new(SplitConsumer::new("catalog", &config, errors, |_| {})?);
+        let consumer = Arc::new(SplitConsumer::new("catalog", &config, errors)?);
         let mut followed = Vec::new();
         for topic in [&topics.destinations, &topics.dedicated] {
             followed.push(Followed {
@@ -246,6 +246,7 @@ impl Reader {
     }
 
     fn set_stale(&self, stale: bool) {
+        self.dedicated.set_stale(stale);
         if self.catalog.stale.swap(stale, Ordering::AcqRel) != stale {
             self.catalog.metrics.catalog.stale.set(i64::from(stale));
             if stale {

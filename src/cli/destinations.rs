@@ -27,6 +27,9 @@ use crate::wire::NewRecord;
 /// How long reading the topic, and writing one record, may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// What a refused document comes to where it was to be written.
+const UNWRITTEN: &str = "nothing was written";
+
 /// Checks a document; returns whose it is.
 pub type Validate<'a> = &'a (dyn Fn(&[u8]) -> Result<DestinationId, Vec<Fault>> + Sync);
 
@@ -63,6 +66,12 @@ enum Command {
         #[arg(value_parser = id)]
         id: DestinationId,
     },
+    /// Sends one marked sample event to a destination, as any event would be sent, and says what came of it
+    Test {
+        /// `tenant/id`, or `id` alone in the tenant `default`; or a file that holds a document (JSON); `-`: standard input
+        #[arg(value_name = "ID|FILE")]
+        what: String,
+    },
 }
 
 fn id(text: &str) -> Result<DestinationId, String> {
@@ -94,6 +103,7 @@ pub async fn run(
         Command::Get { id } => get(settings, id, &mut terminal).await,
         Command::Put { from } => put(settings, from, validate, &mut terminal).await,
         Command::Delete { id } => delete(settings, id, &mut terminal).await,
+        Command::Test { what } => test(settings, what, &mut terminal).await,
     }
 }
 
@@ -157,16 +167,7 @@ async fn put(
     terminal: &mut Terminal<'_>,
 ) -> anyhow::Result<u8> {
     let (expected, file) = source(from)?;
-    let document = if file == Path::new("-") {
-        let mut document = Vec::new();
-        terminal
-            .input
-            .read_to_end(&mut document)
-            .context("standard input cannot be read")?;
-        document
-    } else {
-        read_file(&file)?
-    };
+    let document = terminal.read(&file)?;
     let checked = match with_secrets(settings, document).await? {
         Ok(document) => validate(&document).map(|id| (id, document)),
         Err(faults) => Err(faults),
@@ -174,13 +175,13 @@ async fn put(
     match checked {
         Ok((id, _)) if expected.as_ref().is_some_and(|expected| *expected != id) => {
             let message = format!("the document is that of `{id}`, another one was named");
-            terminal.refused(&[Fault::new("/id", message)])
+            terminal.refused(&[Fault::new("/id", message)], UNWRITTEN)
         }
         Ok((id, document)) => {
             let place = write(settings, &id, Some(document.into())).await?;
             terminal.done(&id, "written", &place)
         }
-        Err(faults) => terminal.refused(&faults),
+        Err(faults) => terminal.refused(&faults, UNWRITTEN),
     }
 }
 
@@ -194,6 +195,23 @@ async fn delete(
     }
     let place = write(settings, id, None).await?;
     terminal.done(id, "deleted", &place)
+}
+
+async fn test(settings: &Settings, what: &str, terminal: &mut Terminal<'_>) -> anyhow::Result<u8> {
+    let document = match source(&[what.to_owned()])? {
+        (Some(id), _) => match read(settings).await?.get(id.as_str().as_bytes()) {
+            Some(row) => row.value.to_vec(),
+            None => return terminal.missing(&id),
+        },
+        (None, file) => match with_secrets(settings, terminal.read(&file)?).await? {
+            Ok(document) => document,
+            Err(faults) => return terminal.refused(&faults, "nothing was sent"),
+        },
+    };
+    match super::test::test(settings, &document).await? {
+        Ok(tested) => tested.tell(terminal.output, terminal.out),
+        Err(faults) => terminal.refused(&faults, "nothing was sent"),
+    }
 }
 
 /// The document with the stored secrets where it shows them as redacted; the bytes as they are where it shows none.
@@ -274,10 +292,22 @@ impl Terminal<'_> {
         Ok(exit::NO)
     }
 
-    fn refused(&mut self, faults: &[Fault]) -> anyhow::Result<u8> {
+    /// The bytes of a file, or of standard input for `-`.
+    fn read(&mut self, file: &Path) -> anyhow::Result<Vec<u8>> {
+        if file != Path::new("-") {
+            return read_file(file);
+        }
+        let mut document = Vec::new();
+        self.input
+            .read_to_end(&mut document)
+            .context("standard input cannot be read")?;
+        Ok(document)
+    }
+
+    fn refused(&mut self, faults: &[Fault], effect: &str) -> anyhow::Result<u8> {
         match self.output {
             Output::Text => {
-                writeln!(self.out, "the document is refused; nothing was written")?;
+                writeln!(self.out, "the document is refused; {effect}")?;
                 for fault in faults {
                     writeln!(self.out, "  {fault}")?;
                 }
@@ -461,6 +491,9 @@ mod tests {
             ("put -", true),
             ("put file.json", true),
             ("delete orders", true),
+            ("test acme/orders", true),
+            ("test -", true),
+            ("test", false),
             ("drop orders", false),
         ] {
             let parsed =

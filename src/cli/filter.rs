@@ -32,7 +32,7 @@ enum Command {
     },
     /// Read lines {"id", "dialect", "rule", "event"}, write lines {"id", "match"} or {"id", "error": {"message", "pointer"}}.
     Batch,
-    /// Show what a rule compiles to.
+    /// Show what a rule compiles to, and by which values of an event it is found among many.
     Explain {
         #[command(flatten)]
         rule: Rule,
@@ -84,14 +84,16 @@ pub fn run(
                 Ok(filter) => filter,
                 Err(error) => return refuse(&error, output, out),
             };
+            let access = filter.access_path();
             match output {
-                Output::Text => writeln!(out, "{filter}")?,
+                Output::Text => writeln!(out, "{filter}\n\n{access}")?,
                 Output::Json => {
                     let compiled = filter.to_string();
+                    let dialect = rule.dialect.name();
                     writeln!(
                         out,
                         "{}",
-                        json!({"dialect": rule.dialect.name(), "compiled": compiled})
+                        json!({"dialect": dialect, "compiled": compiled, "access": access})
                     )?;
                 }
             }
@@ -363,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn explain_shows_the_compiled_form() {
+    fn explain_shows_the_compiled_form_and_the_access_path() {
         let rule = "a:1 OR b:>2 AND -c:*";
         let (code, told) = ran(
             &["explain", "--dialect", "shopify", "--rule", rule],
@@ -373,7 +375,8 @@ mod tests {
         assert_eq!(code.expect("shown"), exit::FINE);
         assert_eq!(
             told,
-            "all of\n  any of\n    a: = \"1\"\n    b: > \"2\"\n  not\n    c: any value but null\n"
+            "all of\n  any of\n    a: = \"1\"\n    b: > \"2\"\n  not\n    c: any value but null\n\n\
+             asked where an event has\n  a: \"1\"\n  or a: the number 1\n  or b: a number from 2 to inf\n"
         );
     }
 }

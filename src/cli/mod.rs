@@ -2,12 +2,15 @@
 //!
 //! Exit codes: 0 fine; 1 the answer is no; 64 wrong usage; 69 Kafka not reachable; 70 a bug; 78 wrong settings.
 
+pub mod advice;
 pub mod check;
 pub mod destinations;
 pub mod filter;
 pub mod publish;
 pub mod redact;
 mod serve;
+pub mod stdout;
+mod test;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -27,6 +30,7 @@ use crate::egress::{self, Guard};
 use crate::kafka::client::property_faults;
 use crate::kafka::errors::{Error, Kind};
 use crate::telemetry::logs;
+use stdout::Stdout;
 
 /// Exit codes; the numbers from 64 on are those of `sysexits.h`.
 pub mod exit {
@@ -146,7 +150,7 @@ enum Command {
     Check,
     /// Write one event to a topic.
     Publish(publish::PublishArgs),
-    /// List, read, write and delete destinations over their topic.
+    /// List, read, write, delete and test destinations over their topic.
     Destinations(destinations::DestinationsArgs),
     /// Try filters: test one, run many, or show what one compiles to. Needs no Kafka and no settings.
     Filter(filter::FilterArgs),
@@ -171,7 +175,7 @@ pub fn main() -> ExitCode {
             let code = if error.use_stderr() { exit::USAGE } else { 0 };
             return match error.print() {
                 Ok(()) => ExitCode::from(code),
-                Err(_closed) => ExitCode::from(exit::BUG),
+                Err(error) => ExitCode::from(ended("help", Err(stdout::told(error).into()))),
             };
         }
     };
@@ -213,7 +217,7 @@ async fn run(common: Common, command: Command) -> u8 {
         return dev(common, run_for).await;
     }
     if let Command::Filter(args) = &command {
-        let (mut input, mut out) = (std::io::stdin().lock(), std::io::stdout().lock());
+        let (mut input, mut out) = (std::io::stdin().lock(), Stdout);
         return ended(
             "filter",
             filter::run(args, common.output, &mut input, &mut out),
@@ -222,12 +226,12 @@ async fn run(common: Common, command: Command) -> u8 {
     let settings = match load(&common) {
         Ok(settings) => settings,
         Err(faults) if matches!(command, Command::Check) => {
-            let told = check::wrong_settings(faults, common.output, &mut std::io::stdout());
+            let told = check::wrong_settings(faults, common.output, &mut Stdout);
             return ended("check", told);
         }
         Err(faults) => return wrong_settings(&faults),
     };
-    let (output, mut input, mut out) = (common.output, std::io::stdin(), std::io::stdout());
+    let (output, mut input, mut out) = (common.output, std::io::stdin(), Stdout);
     match command {
         Command::Serve(arguments) => serve::run(settings, arguments).await,
         Command::Dev { .. } | Command::Filter(_) => unreachable!("handled above"),
@@ -262,9 +266,12 @@ fn accept(documents: &Documents, guard: &Guard, value: &[u8]) -> Result<Destinat
     Ok(prepared.destination.id)
 }
 
-/// The exit code of a command; an error is told.
+/// The exit code of a command; an error is told, unless nobody reads the output any more.
 fn ended(command: &str, ran: anyhow::Result<u8>) -> u8 {
     ran.unwrap_or_else(|error| {
+        if stdout::is_closed(&error) {
+            return exit::FINE;
+        }
         eprintln!("posthaste {command}: {error:#}");
         exit_code(&error)
     })
@@ -303,14 +310,11 @@ async fn dev(common: Common, run_for: Option<Span>) -> u8 {
         brokers: common.brokers,
         run_for: run_for.map(|span| span.0),
     };
-    match crate::dev::run(options, stop_signal()).await {
-        Ok(true) => 0,
-        Ok(false) => exit::NO,
-        Err(error) => {
-            eprintln!("posthaste dev: {error:#}");
-            exit::BUG
-        }
-    }
+    let ran = crate::dev::run(options, stop_signal()).await;
+    ended(
+        "dev",
+        ran.map(|complete| if complete { exit::FINE } else { exit::NO }),
+    )
 }
 
 async fn judge(settings: &Settings) -> u8 {
@@ -319,13 +323,9 @@ async fn judge(settings: &Settings) -> u8 {
         Err(faults) => return wrong_settings(&faults),
     };
     let input = tokio::io::BufReader::new(tokio::io::stdin());
-    match egress::run_lines(&guard, input, tokio::io::stdout()).await {
-        Ok(()) => 0,
-        Err(error) => {
-            eprintln!("posthaste egress: {error}");
-            exit::BUG
-        }
-    }
+    let ran = egress::run_lines(&guard, input, tokio::io::stdout()).await;
+    let ran = ran.map_err(|error| stdout::told(error).into());
+    ended("egress", ran.map(|()| exit::FINE))
 }
 
 /// Told when the process is asked to stop: SIGTERM or Ctrl-C.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use super::faults::{Findings, child};
 use super::settings::{Format, Settings, Source, Webhook};
 use super::{properties, words};
+use crate::domain::filter::budget::Limits;
 use crate::domain::units::{ByteSize, Span};
 
 /// The longest name of a topic.
@@ -97,6 +98,10 @@ const fn days(days: u64) -> Span {
     Span::secs(86_400 * days)
 }
 
+const fn kib(kibibytes: usize) -> ByteSize {
+    ByteSize(kibibytes << 10)
+}
+
 const fn mib(mebibytes: usize) -> ByteSize {
     ByteSize(mebibytes << 20)
 }
@@ -109,6 +114,8 @@ fn ranges(settings: &Settings) -> impl Iterator<Item = Range> {
         .into_iter()
         .chain(running)
         .chain(webhook(&settings.webhook))
+        .chain(filters(&settings.filters))
+        .chain(aws(settings))
 }
 
 fn topics_and_retry(s: &Settings) -> [Range; 8] {
@@ -174,6 +181,31 @@ fn webhook(w: &Webhook) -> [Range; 9] {
         ),
         range("/webhook/pool_idle_per_host", idle, 0..=10_000),
         range("/webhook/body_max", w.body_max, ByteSize(1)..=mib(1024)),
+    ]
+}
+
+fn filters(f: &Limits) -> [Range; 8] {
+    let (rule, regex) = (f.rule_max, f.regex_max);
+    let (combinations, combined) = (f.combinations_max, f.combined_fields_max);
+    [
+        range("/filters/rule_max", rule, ByteSize(64)..=kib(128)),
+        range("/filters/depth_max", f.depth_max, 1..=64),
+        range("/filters/fields_max", f.fields_max, 1..=4096),
+        range("/filters/combinations_max", combinations, 1..=10_000),
+        range("/filters/combined_fields_max", combined, 1..=1_000_000),
+        range("/filters/stars_max", f.stars_max, 0..=1024),
+        range("/filters/regexes_max", f.regexes_max, 0..=256),
+        range("/filters/regex_max", regex, kib(1)..=mib(10)),
+    ]
+}
+
+fn aws(s: &Settings) -> [Range; 4] {
+    let (a, day) = (&s.aws, days(1));
+    [
+        range("/batch/linger", s.batch.linger, ms(0)..=ms(1000)),
+        range("/aws/timeout", a.timeout, ms(100)..=minutes(10)),
+        range("/aws/clients", a.clients, 1..=100_000),
+        range("/aws/client_idle", a.client_idle, ms(1000)..=day),
     ]
 }
 

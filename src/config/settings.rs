@@ -10,6 +10,7 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use super::properties::is_secret;
+use crate::domain::filter::budget::Limits;
 use crate::domain::units::{ByteSize, Span};
 
 /// All settings, valid as a whole.
@@ -32,10 +33,18 @@ pub struct Settings {
     pub ledger: Ledger,
     /// Attempts over HTTP.
     pub webhook: Webhook,
+    /// Attempts that go together.
+    pub batch: Batch,
+    /// Attempts to AWS.
+    pub aws: Aws,
+    /// Attempts to Google Cloud.
+    pub google: Google,
     /// Which addresses may be sent to.
     pub egress: Egress,
     /// The configuration read from topics.
     pub catalog: Catalog,
+    /// What a subscription's filter may have at most.
+    pub filters: Limits,
     /// The admin endpoint.
     pub admin: Admin,
     /// Stopping.
@@ -252,6 +261,38 @@ pub struct Webhook {
     pub pool_idle_per_host: usize,
     /// The largest body that is sent.
     pub body_max: ByteSize,
+}
+
+/// Attempts that go together, where the protocol takes several in one request.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Batch {
+    /// How long an event waits for others to the same destination, while a request to it is in flight.
+    pub linger: Span,
+}
+
+/// Attempts to AWS.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Aws {
+    /// Whether destinations may have roles assumed with the service's own credentials.
+    pub allow_role: bool,
+    /// Whether destinations may use the service's own credentials.
+    pub allow_default: bool,
+    /// An attempt as a whole.
+    pub timeout: Span,
+    /// Clients of each service that are kept at most, by credentials, region and endpoint.
+    pub clients: usize,
+    /// A client that was not used for this long is dropped.
+    pub client_idle: Span,
+}
+
+/// Attempts to Google Cloud.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Google {
+    /// Whether destinations may use the service's own credentials.
+    pub allow_default: bool,
 }
 
 /// Which addresses may be sent to.

@@ -5,6 +5,7 @@ mod broker;
 mod receiver;
 mod view;
 
+use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,6 +16,8 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use crate::app::{self, Roles};
+use crate::cli::stdout::Stdout;
+use crate::clock::Clock;
 use crate::config;
 use crate::config::settings::Settings;
 use crate::kafka::client;
@@ -81,7 +84,7 @@ pub async fn run(options: Options, stop: watch::Receiver<bool>) -> anyhow::Resul
         ended.clone(),
     ));
     let clients = client::config(&settings.kafka);
-    let producer = Producer::new(&clients)?;
+    let producer = Producer::new(&clients, Clock::system())?;
     let destinations = documents(receiver);
     for document in &destinations {
         let id = document["id"].as_str().unwrap_or_default();
@@ -97,7 +100,8 @@ pub async fn run(options: Options, stop: watch::Receiver<bool>) -> anyhow::Resul
     let run = format!("ev_{:x}_", std::process::id());
     let lanes = i32::try_from(settings.topics.lanes).unwrap_or(1);
     let account = view::start(&clients, &names.attempts, lanes, run.clone(), false)?;
-    explain(&settings, &file.0, receiver);
+    let stop = view::or_closed(stop, account.clone());
+    explain(&settings, &file.0, receiver)?;
 
     let published = publish(&producer, &run, options.run_for, stop.clone()).await?;
     let expected = published * destinations.len() as u64;
@@ -113,7 +117,7 @@ pub async fn run(options: Options, stop: watch::Receiver<bool>) -> anyhow::Resul
         published,
         expected,
         options.run_for.is_some(),
-    );
+    )?;
     Ok(complete)
 }
 
@@ -233,7 +237,7 @@ async fn put(producer: &Producer, topic: &str, key: &str, value: &str) -> anyhow
 fn in_force(metrics: &str) -> usize {
     let line = metrics
         .lines()
-        .find(|line| line.starts_with("posthaste_catalog_destinations{"));
+        .find(|line| line.starts_with("posthaste_catalog_destinations{sink=\"webhook\"}"));
     line.and_then(|line| line.rsplit(' ').next()?.parse().ok())
         .unwrap_or(0)
 }
@@ -252,7 +256,8 @@ async fn wait_until_ready(
         match client.get(&url).send().await {
             Ok(answer) if answer.status().is_success() => {
                 let text = client.get(&metrics).send().await?.text().await?;
-                if in_force(&text) >= destinations {
+                // Another process may have taken the port before us; then ours has ended.
+                if in_force(&text) >= destinations && !serving.is_finished() {
                     return Ok(());
                 }
                 "the sample destinations are not in force yet".clone_into(&mut last);
@@ -276,9 +281,10 @@ impl Drop for SettingsFile {
     }
 }
 
-fn explain(settings: &Settings, file: &Path, receiver: SocketAddr) {
+fn explain(settings: &Settings, file: &Path, receiver: SocketAddr) -> io::Result<()> {
     let brokers = &settings.kafka.brokers;
-    println!(
+    writeln!(
+        Stdout,
         "\
 posthaste dev: events from the topic `{SOURCE}` to three destinations: healthy, flaky (fails twice), failing (always).
 
@@ -299,7 +305,7 @@ Each line is one attempt; the time counts from the delivery's first attempt. Sto
 ",
         admin = settings.admin.listen,
         file = file.display(),
-    );
+    )
 }
 
 /// Publishes a sample event twice a second; returns how many.
@@ -350,16 +356,19 @@ async fn settle(
     }
 }
 
-fn summary(account: &Account, published: u64, expected: u64, waited: bool) {
-    println!(
+fn summary(account: &Account, published: u64, expected: u64, waited: bool) -> io::Result<()> {
+    writeln!(
+        Stdout,
         "\n{published} sample events published: {} attempts, {} delivered, {} dead letters.",
         account.attempts, account.delivered, account.dead
-    );
+    )?;
     if waited {
         let open = expected.saturating_sub(account.sample_ended);
-        println!(
+        writeln!(
+            Stdout,
             "{} of {expected} deliveries accounted for, {open} open.",
             expected - open
-        );
+        )?;
     }
+    Ok(())
 }

@@ -9,6 +9,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::{Message, Offset, TopicPartitionList};
 use tokio::sync::watch;
 
+use crate::cli::stdout::Stdout;
 use crate::wire::attempt::{self, Disposition, OwnedAttempt};
 
 /// What became of deliveries so far.
@@ -19,6 +20,24 @@ pub(crate) struct Account {
     /// Deliveries of sample events that ended, one way or the other.
     pub(crate) sample_ended: u64,
     pub(crate) attempts: u64,
+    /// Standard output is closed.
+    pub(crate) closed: bool,
+}
+
+/// Told when `stop` is, or when nobody reads standard output any more.
+pub(crate) fn or_closed(
+    mut stop: watch::Receiver<bool>,
+    mut account: watch::Receiver<Account>,
+) -> watch::Receiver<bool> {
+    let (tell, told) = watch::channel(false);
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = stop.wait_for(|stop| *stop) => {}
+            _ = account.wait_for(|account| account.closed) => {}
+        }
+        tell.send_replace(true);
+    });
+    told
 }
 
 /// Follows the topic of attempts on a thread of its own and prints each.
@@ -66,9 +85,9 @@ fn follow(
         let key = format!("{} {}", record.event_id, record.destination);
         let started = *first.entry(key.clone()).or_insert(record.started_at_ms);
         if !quiet {
-            let mut out = std::io::stdout().lock();
-            // A closed standard output only ends the view.
-            if writeln!(out, "{}", line(&record, started)).is_err() {
+            // Nobody looks any more.
+            if writeln!(Stdout, "{}", line(&record, started)).is_err() {
+                tell.send_modify(|account| account.closed = true);
                 return;
             }
         }

@@ -47,7 +47,7 @@ async fn make(slot: &mut Slot, work: Work) {
                 destination: &work.delivery.destination,
                 attempt: number,
                 replay: None,
-                now_ms: started_ms,
+                now_ms: dispatcher.clock.wall_ms(),
             },
         )
         .await;

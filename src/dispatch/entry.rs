@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
+use super::queues::Limits;
 use crate::domain::rate_limit::RateLimit;
 
 /// Milliseconds on a clock that never jumps.
@@ -36,6 +37,12 @@ pub(crate) struct Queued<W> {
     pub(crate) since: Millis,
 }
 
+/// How long an attempt is taken to last before one has ended.
+const FIRST_GUESS_MS: f64 = 50.0;
+
+/// A destination that starts so many attempts a millisecond is waited for.
+const FAST: f64 = 2.0;
+
 /// What is known of one destination while it has something to do.
 #[derive(Debug)]
 pub(crate) struct Entry<W> {
@@ -46,7 +53,17 @@ pub(crate) struct Entry<W> {
     pub(crate) fresh_bytes: usize,
     /// Attempts in flight: when each started, and its kind.
     pub(crate) started: Vec<(u64, Millis, Kind)>,
+    /// How long attempts take, the latest ones counting most.
+    attempt_ms: f64,
     pub(crate) last: Kind,
+    /// When an attempt ended last that was not slow.
+    pub(crate) prompt: Option<Millis>,
+    /// Its last attempt that ended, or one that has not, is slow.
+    pub(crate) slow: bool,
+    /// Until when that is remembered while it has nothing to do.
+    pub(crate) slow_until: Millis,
+    /// Waits until there is room for destinations like it.
+    pub(crate) parked: bool,
     /// Has slow attempts while these hold half of all slots.
     pub(crate) blocked: bool,
     pub(crate) in_fresh_ring: bool,
@@ -55,6 +72,8 @@ pub(crate) struct Entry<W> {
     pub(crate) timer: Option<Millis>,
     /// Told when the backlog's queue has room again.
     pub(crate) room: Arc<Notify>,
+    /// Told when a fresh delivery left the queue.
+    pub(crate) fresh_room: Arc<Notify>,
 }
 
 impl<W> Entry<W> {
@@ -66,13 +85,51 @@ impl<W> Entry<W> {
             backlog: VecDeque::new(),
             fresh_bytes: 0,
             started: Vec::new(),
+            attempt_ms: FIRST_GUESS_MS,
             last: Kind::Backlog,
+            prompt: None,
+            slow: false,
+            slow_until: 0,
+            parked: false,
             blocked: false,
             in_fresh_ring: false,
             in_backlog_ring: false,
             timer: None,
             room: Arc::new(Notify::new()),
+            fresh_room: Arc::new(Notify::new()),
         }
+    }
+
+    /// Takes note of how long an attempt took.
+    pub(crate) fn note_attempt(&mut self, took: Millis) {
+        self.attempt_ms += (float(took) - self.attempt_ms) / 8.0;
+    }
+
+    /// How many attempts it is likely to start in a millisecond, as far as that depends on it alone.
+    #[expect(clippy::cast_precision_loss, reason = "attempts in flight are few")]
+    fn pace(&self, now: Millis) -> f64 {
+        let late = 4.0 * self.attempt_ms + FIRST_GUESS_MS;
+        let ages = self.started.iter().map(|(_, at, _)| float(now - at));
+        let stuck = ages.filter(|age| *age > late).count();
+        let moving = self.allowance.concurrency.saturating_sub(stuck);
+        let pace = moving as f64 / self.attempt_ms.max(1.0);
+        let rate = self.allowance.rate;
+        rate.map_or(pace, |rate| pace.min(rate / 1000.0))
+    }
+
+    /// Whether a full queue has room again in no time.
+    pub(crate) fn is_fast(&self, now: Millis) -> bool {
+        self.pace(now) >= FAST
+    }
+
+    /// Whether one more fresh delivery of that size finds no room.
+    #[expect(clippy::cast_precision_loss, reason = "a queue is short")]
+    pub(crate) fn is_full(&self, bytes: usize, limits: &Limits, now: Millis) -> bool {
+        let waiting = self.fresh.len();
+        let in_time = || self.pace(now) * float(limits.queue_wait);
+        self.fresh_bytes + bytes > limits.queue_bytes
+            || (waiting >= limits.queue
+                && (waiting >= limits.queue_most || waiting as f64 >= in_time()))
     }
 
     pub(crate) fn flying(&self, kind: Kind) -> usize {
@@ -117,6 +174,11 @@ impl<W> Entry<W> {
         self.flying(kind) < half
     }
 
+    /// Whether it has ended attempts promptly until `patience` ago: it does not just hold its slots.
+    pub(crate) fn is_prompt(&self, now: Millis, patience: Millis) -> bool {
+        self.prompt.is_some_and(|at| now - at < patience)
+    }
+
     pub(crate) fn is_idle(&mut self, now: Millis) -> bool {
         self.fresh.is_empty()
             && self.backlog.is_empty()
@@ -124,6 +186,13 @@ impl<W> Entry<W> {
             // Else a ring would name it once more each time that it comes and goes.
             && !self.in_fresh_ring
             && !self.in_backlog_ring
+            && !self.parked
+            && !(self.slow && now < self.slow_until)
             && self.limit.is_at_rest(now)
     }
+}
+
+#[expect(clippy::cast_precision_loss, reason = "milliseconds are few")]
+fn float(time: Millis) -> f64 {
+    time as f64
 }

@@ -1,12 +1,14 @@
 //! Attempts: who may start one now, the attempt itself, and what follows from its outcome.
 //!
 //! Deliveries come from the router (fresh) and from the retry readers (backlog); what follows goes to the outbox. The
-//! router never waits for one destination: what finds no room is handed over to the destination's retry topic.
+//! router never waits for one destination, but for a fast one that has room in a moment: what finds none is handed over
+//! to the destination's retry topic.
 //!
 //! Invariant: a delivery that was taken ends in exactly one of: delivered, retry topic, dead letter; each settles its
 //! ticket when the broker has acknowledged it. One whose assignment ended before its attempt started is dropped.
 
 mod attempt;
+mod crowd;
 mod entry;
 mod queues;
 
@@ -30,6 +32,10 @@ use crate::telemetry::metrics::{AttemptKind, HandOver, Metrics};
 
 use entry::{Allowance, Kind, Millis};
 use queues::{Effect, Limits, Next, Queues, Start};
+
+/// How long the reading of a partition waits for a fast destination whose queue is full, before the delivery is handed
+/// over. Such a one starts some within this time.
+const PATIENCE: Duration = Duration::from_millis(5);
 
 /// Tells the version of a destination that is in force.
 pub trait Destinations: Send + Sync + 'static {
@@ -86,7 +92,7 @@ pub struct Parts {
     pub memory: Arc<Memory>,
     /// Where to count.
     pub metrics: Metrics,
-    /// The wall clock.
+    /// The brokers' time.
     pub clock: Clock,
     /// Names this process in attempt records.
     pub instance: Box<str>,
@@ -97,6 +103,7 @@ impl Dispatcher {
     #[must_use]
     pub fn new(
         settings: &settings::Dispatch,
+        ledger: &settings::Ledger,
         destinations: Arc<dyn Destinations>,
         parts: Parts,
     ) -> Arc<Self> {
@@ -111,6 +118,8 @@ impl Dispatcher {
             slots: settings.slots,
             backlog_slots: backlog_slots.clamp(1, settings.slots),
             queue: settings.queue,
+            // Of the events of a partition that may be unsettled, most are left to other destinations.
+            queue_most: ledger.events / 4,
             queue_bytes: settings.memory.0 / 16,
             queue_wait: settings.queue_wait.as_millis(),
             slow_after: settings.slow_after.as_millis(),
@@ -157,23 +166,49 @@ impl Dispatcher {
             .store(share.clamp(0.001, 1.0).to_bits(), Ordering::Relaxed);
     }
 
-    /// Takes a fresh delivery: an attempt starts now or soon, or it is handed over. Never waits for the destination.
+    /// Takes a fresh delivery: an attempt starts now or soon, or it is handed over. Waits a moment at most, and only for a
+    /// destination that starts several a millisecond.
     pub async fn submit(self: &Arc<Self>, prepared: &Prepared, work: Work) {
+        let mut offered = self.offer(prepared, work);
+        if let Err((_, HandOver::QueueFull)) = offered {
+            let patience = tokio::time::sleep(PATIENCE);
+            tokio::pin!(patience);
+            while let Err((work, HandOver::QueueFull)) = offered {
+                let room = self
+                    .queues()
+                    .fresh_room(&prepared.destination.id, self.now());
+                let came = match room {
+                    None => false,
+                    Some(room) => tokio::select! {
+                        () = room.notified() => true,
+                        () = &mut patience => false,
+                    },
+                };
+                if !came {
+                    offered = Err((work, HandOver::QueueFull));
+                    break;
+                }
+                offered = self.offer(prepared, work);
+            }
+        }
+        if let Err((work, cause)) = offered {
+            self.hand_over(work, cause).await;
+        }
+        self.pump().await;
+    }
+
+    #[expect(clippy::result_large_err, reason = "what is refused is given back")]
+    fn offer(&self, prepared: &Prepared, work: Work) -> Result<(), (Work, HandOver)> {
         let bytes = work.delivery.event.bytes();
         let memory_is_short = self.memory.used() > self.memory.limit() / 4 * 3;
-        let id = &prepared.destination.id;
-        let refused = self.queues().offer_fresh(
-            id,
+        self.queues().offer_fresh(
+            &prepared.destination.id,
             self.allowance(prepared),
             work,
             bytes,
             memory_is_short,
             self.now(),
-        );
-        if let Err((work, cause)) = refused {
-            self.hand_over(work, cause).await;
-        }
-        self.pump().await;
+        )
     }
 
     /// Takes a delivery of the backlog.
@@ -238,7 +273,7 @@ impl Dispatcher {
     }
 
     /// Gives a delivery up whose destination was deleted.
-    async fn deleted(&self, work: Work) {
+    pub async fn deleted(&self, work: Work) {
         let detail = "the destination was deleted before this delivery";
         self.outbox
             .dead_letter(
@@ -292,9 +327,12 @@ impl Dispatcher {
     }
 
     /// Moves a fresh delivery to its destination's backlog.
-    async fn hand_over(&self, work: Work, cause: HandOver) {
+    async fn hand_over(&self, mut work: Work, cause: HandOver) {
         if work.settle.is_revoked() {
             return self.release(work).await;
+        }
+        if cause == HandOver::Paused {
+            work.delivery.progress.pause(self.clock.now_ms());
         }
         self.metrics.dispatch.handed_over.get(cause).inc();
         self.outbox.to_tier(&work.delivery, 0, work.settle).await;

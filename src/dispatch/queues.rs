@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use tokio::sync::Notify;
 
+use super::crowd::Crowd;
 use super::entry::{Allowance, Entry, Kind, Millis, Queued};
 use crate::domain::ids::DestinationId;
 use crate::telemetry::metrics::HandOver;
@@ -23,7 +24,10 @@ use crate::telemetry::metrics::HandOver;
 pub(crate) struct Limits {
     pub(crate) slots: usize,
     pub(crate) backlog_slots: usize,
+    /// A queue of this length is always allowed.
     pub(crate) queue: usize,
+    /// No queue is longer, however fast its destination is.
+    pub(crate) queue_most: usize,
     pub(crate) queue_bytes: usize,
     pub(crate) queue_wait: Millis,
     pub(crate) slow_after: Millis,
@@ -67,6 +71,7 @@ pub(crate) struct Queues<W> {
     in_flight: usize,
     backlog_in_flight: usize,
     backlog_turn: bool,
+    crowd: Crowd,
     next_token: u64,
     queued: usize,
 }
@@ -82,6 +87,7 @@ impl<W> Queues<W> {
             in_flight: 0,
             backlog_in_flight: 0,
             backlog_turn: false,
+            crowd: Crowd::new(limits.slots, limits.slow_after),
             next_token: 0,
             queued: 0,
         }
@@ -146,9 +152,7 @@ impl<W> Queues<W> {
         if waits && memory_is_short {
             return Err((work, HandOver::Memory));
         }
-        if waits
-            && (entry.fresh.len() >= limits.queue || entry.fresh_bytes + bytes > limits.queue_bytes)
-        {
+        if waits && entry.is_full(bytes, &limits, now) {
             return Err((work, HandOver::QueueFull));
         }
         entry.fresh_bytes += bytes;
@@ -160,6 +164,12 @@ impl<W> Queues<W> {
         self.queued += 1;
         self.ring(id);
         Ok(())
+    }
+
+    /// What tells when a fresh delivery leaves the queue of a destination that is fast: then one is about to.
+    pub(crate) fn fresh_room(&self, id: &DestinationId, now: Millis) -> Option<Arc<Notify>> {
+        let entry = self.entries.get(id)?;
+        entry.is_fast(now).then(|| Arc::clone(&entry.fresh_room))
     }
 
     /// Takes a delivery of the backlog, or gives it back with what tells when there is room.
@@ -240,6 +250,9 @@ impl<W> Queues<W> {
         if !entry.may_start(kind) {
             return None;
         }
+        if self.crowd.parks(id, entry, self.in_flight, now) {
+            return None;
+        }
         if let Err(again) = entry.limit.try_take(now) {
             // One timer for each destination, however often it is asked meanwhile.
             if entry.timer.is_none_or(|at| again < at) {
@@ -262,12 +275,14 @@ impl<W> Queues<W> {
         let token = self.next_token;
         entry.started.push((token, now, kind));
         entry.last = kind;
-        if kind == Kind::Backlog {
-            entry.room.notify_one();
+        match kind {
+            Kind::Fresh => entry.fresh_room.notify_one(),
+            Kind::Backlog => entry.room.notify_one(),
         }
         self.next_token += 1;
         self.queued -= 1;
         self.in_flight += 1;
+        self.crowd.started(entry);
         self.backlog_in_flight += usize::from(kind == Kind::Backlog);
         self.ring(id);
         Some(Next::Start(Start {
@@ -286,7 +301,9 @@ impl<W> Queues<W> {
         let Some(at) = entry.started.iter().position(|(t, _, _)| *t == token) else {
             return;
         };
-        let (_, _, kind) = entry.started.swap_remove(at);
+        let (_, started, kind) = entry.started.swap_remove(at);
+        entry.note_attempt(now - started);
+        self.crowd.ended(entry, now - started, now);
         self.in_flight -= 1;
         self.backlog_in_flight -= usize::from(kind == Kind::Backlog);
         if let Effect::Throttled { hold_until } = effect {
@@ -297,6 +314,17 @@ impl<W> Queues<W> {
             self.entries.remove(id);
         } else {
             self.ring(id);
+        }
+        self.unpark();
+    }
+
+    /// Lets as many of the destinations that wait for it try again as there is room for.
+    fn unpark(&mut self) {
+        for id in self.crowd.free(self.in_flight) {
+            if let Some(entry) = self.entries.get_mut(&id) {
+                entry.parked = false;
+            }
+            self.ring(&id);
         }
     }
 
@@ -389,7 +417,11 @@ impl<W> Queues<W> {
         let mut freed = Vec::new();
         for (id, entry) in &mut self.entries {
             let (was, before) = (entry.blocked, over.len());
-            entry.blocked = short && slow(entry) > 0;
+            let slow = slow(entry);
+            entry.blocked = short && slow > 0;
+            if slow > 0 {
+                self.crowd.is_slow(entry, now);
+            }
             while let Some(oldest) = entry.fresh.front()
                 && (entry.blocked || now - oldest.since > limits.queue_wait)
             {
@@ -415,10 +447,12 @@ impl<W> Queues<W> {
             }
             self.ring(&id);
         }
+        // Those that were let go last may have had nothing to start, and no end of an attempt lets the next ones go.
+        self.unpark();
         over
     }
 }
 
 #[cfg(test)]
-#[path = "queues_tests.rs"]
+#[path = "tests/queues.rs"]
 mod tests;

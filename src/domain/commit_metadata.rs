@@ -1,12 +1,14 @@
 //! The text beside a committed offset that names the offsets finished beyond it.
 //!
 //! The offset ledger's ranges go in when a position is committed, and come out when the partition is assigned again.
-//! The form is `1;<cluster id>;<topic>;<base>;<finished>`, the last part base64 (URL-safe, unpadded) of
-//! LEB128 numbers and four bytes of check sum. Each range is two numbers: how many offsets lie between it and the one
+//! The form is `1;<identity>;<topic>;<base>;<finished>`: the identity is `<cluster id>` or, where the topic's id is known,
+//! `<cluster id>#<topic id>`, so that a position in a topic is not taken for one in another that was made under its name.
+//! The last part is empty where nothing beyond the base is finished, else base64 (URL-safe, unpadded) of LEB128 numbers
+//! and four bytes of check sum. Each range is two numbers: how many offsets lie between it and the one
 //! before (the first: between it and base; the others: less 1, as two ranges never touch), and its length less 1.
 //! The check sum is murmur2 over all before it, little-endian.
 //!
-//! Invariant: an offset that is read out was written as finished, for this cluster, topic and committed offset; in doubt
+//! Invariant: an offset that is read out was written as finished, for this identity, topic and committed offset; in doubt
 //! nothing is read out, and the records are worked on again.
 
 use std::ops::RangeInclusive;
@@ -24,20 +26,42 @@ pub const MAX_BYTES: usize = 3584;
 /// The length of the check sum.
 const SUM_BYTES: usize = 4;
 
+/// What a text is written for: the cluster, and the topic's id where it is known.
+#[must_use]
+pub fn identity(cluster_id: &str, topic_id: Option<&str>) -> String {
+    match topic_id {
+        Some(topic_id) => format!("{cluster_id}#{topic_id}"),
+        None => cluster_id.to_owned(),
+    }
+}
+
+/// Whether a text was written in the same cluster for a topic with another id than that of `identity`; false where
+/// either id is not known.
+#[must_use]
+pub fn is_of_another_topic(text: &str, identity: &str) -> bool {
+    let written = text.split(';').nth(1).and_then(|id| id.rsplit_once('#'));
+    match (written, identity.rsplit_once('#')) {
+        (Some((cluster, id)), Some((our_cluster, our_id))) => {
+            cluster == our_cluster && id != our_id
+        }
+        _ => false,
+    }
+}
+
 /// Writes the text for a commit of `base`. `finished` are the ranges beyond it: ascending, apart from each other; it ends
 /// before the first that is not.
 ///
 /// What would make it longer than `max_bytes` is cut, the farthest first; those offsets are worked on again after a
-/// restart. Empty where nothing is left to say.
+/// restart. Empty where nothing is left to say: no range, and no id of the topic.
 #[must_use]
 pub fn encode(
-    cluster_id: &str,
+    identity: &str,
     topic: &str,
     base: i64,
     finished: impl IntoIterator<Item = RangeInclusive<i64>>,
     max_bytes: usize,
 ) -> String {
-    let mut text = head(cluster_id, topic, base);
+    let mut text = head(identity, topic, base);
     let characters = max_bytes.saturating_sub(text.len());
     // Unpadded base64: four characters for three bytes, one more than bytes for the rest.
     let room = (characters / 4 * 3 + (characters % 4).saturating_sub(1)).saturating_sub(SUM_BYTES);
@@ -63,7 +87,8 @@ pub fn encode(
         lowest = next;
     }
     if numbers.is_empty() {
-        return String::new();
+        let tells = identity.contains('#') && text.len() <= max_bytes;
+        return if tells { text } else { String::new() };
     }
     let sum = check_sum(&text, &numbers);
     numbers.extend_from_slice(&sum);
@@ -73,11 +98,11 @@ pub fn encode(
 
 /// Reads the ranges of finished offsets beyond `base`, the committed offset: ascending, apart from each other.
 ///
-/// Empty where the text is not one of ours, is damaged, or was written for another cluster, topic or offset. What it
+/// Empty where the text is not one of ours, is damaged, or was written for another identity, topic or offset. What it
 /// allocates is in proportion to the length of the text.
 #[must_use]
-pub fn decode(text: &str, cluster_id: &str, topic: &str, base: i64) -> Vec<RangeInclusive<i64>> {
-    read(text, &head(cluster_id, topic, base), base).unwrap_or_default()
+pub fn decode(text: &str, identity: &str, topic: &str, base: i64) -> Vec<RangeInclusive<i64>> {
+    read(text, &head(identity, topic, base), base).unwrap_or_default()
 }
 
 fn read(text: &str, head: &str, base: i64) -> Option<Vec<RangeInclusive<i64>>> {
@@ -98,8 +123,8 @@ fn read(text: &str, head: &str, base: i64) -> Option<Vec<RangeInclusive<i64>>> {
 }
 
 /// All before the numbers. It is unambiguous, as neither a topic nor a number contains a semicolon.
-fn head(cluster_id: &str, topic: &str, base: i64) -> String {
-    format!("1;{cluster_id};{topic};{base};")
+fn head(identity: &str, topic: &str, base: i64) -> String {
+    format!("1;{identity};{topic};{base};")
 }
 
 fn check_sum(head: &str, numbers: &[u8]) -> [u8; SUM_BYTES] {
@@ -176,6 +201,29 @@ mod tests {
     fn nothing_finished_is_an_empty_text() {
         assert_eq!(encode("c", "t", 7, [], MAX_BYTES), "");
         assert_eq!(decode("", "c", "t", 7), []);
+    }
+
+    #[test]
+    fn the_id_of_the_topic_is_told_even_where_nothing_is_finished_and_guards_what_is() {
+        let (old, new) = (identity("c", Some("old")), identity("c", Some("new")));
+        let text = encode(&old, "t", 7, [], MAX_BYTES);
+        assert_eq!(text, "1;c#old;t;7;");
+        assert_eq!(decode(&text, &old, "t", 7), []);
+        assert_eq!(encode(&old, "t", 7, [], 5), "", "it does not fit");
+        let ranges = encode(&old, "t", 7, [9..=9], MAX_BYTES);
+        assert_eq!(decode(&ranges, &old, "t", 7), [9..=9]);
+        assert_eq!(decode(&ranges, &new, "t", 7), []);
+        for (identity, expected) in [
+            (new.as_str(), true),
+            (old.as_str(), false),
+            ("c", false),
+            ("other#new", false),
+        ] {
+            assert_eq!(is_of_another_topic(&text, identity), expected, "{identity}");
+        }
+        for text in ["", "1;c;t;7;", "consumer-1", ";;#"] {
+            assert!(!is_of_another_topic(text, &new), "{text}");
+        }
     }
 
     #[test]

@@ -66,6 +66,10 @@ pub struct Progress {
     pub trigger: Trigger,
     /// When the event was first read, in milliseconds since 1970; `max_age` counts from here.
     pub first_seen_ms: i64,
+    /// For how long its destination was not enabled meanwhile, in milliseconds; `max_age` does not count it.
+    pub paused_ms: i64,
+    /// Since when it waits for its destination to be enabled, in milliseconds since 1970.
+    pub paused_since_ms: Option<i64>,
     /// Before when the next attempt must not start, in milliseconds since 1970.
     pub due_ms: i64,
     /// The last attempts, oldest first, at most [`Progress::HISTORY`].
@@ -87,9 +91,24 @@ impl Progress {
             internal: 0,
             trigger: Trigger::Event,
             first_seen_ms: now_ms,
+            paused_ms: 0,
+            paused_since_ms: None,
             due_ms: now_ms,
             history: Vec::new(),
             last_error: None,
+        }
+    }
+
+    /// Notes that it waits for its destination to be enabled; from the first time on that this is noted.
+    pub fn pause(&mut self, now_ms: i64) {
+        self.paused_since_ms.get_or_insert(now_ms);
+    }
+
+    /// Notes that its destination is enabled.
+    pub fn resume(&mut self, now_ms: i64) {
+        if let Some(since) = self.paused_since_ms.take() {
+            let paused = now_ms.saturating_sub(since).max(0);
+            self.paused_ms = self.paused_ms.saturating_add(paused);
         }
     }
 

@@ -2,18 +2,20 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::filter::Filter;
 use super::ids::{DestinationId, TenantId};
 use super::units::{Rate, Span};
 
 /// One configured endpoint: the value of a record in `destinations`. Its key is `tenant/id`.
 ///
 /// The sink's own part is kept as JSON here; the sink that it names reads it.
-#[derive(Clone, PartialEq)]
+#[derive(Clone)]
 pub struct Destination {
     /// `tenant/id`.
     pub id: DestinationId,
@@ -52,22 +54,39 @@ impl fmt::Debug for Destination {
 }
 
 /// Which events a destination receives: all conditions that are given must hold.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, Default)]
 pub struct Subscription {
     /// Names it within the destination; its position (from 0) where absent.
-    #[serde(default)]
-    #[schemars(regex(pattern = "^[A-Za-z0-9_-]{1,64}$"))]
     pub id: Option<String>,
     /// Source topics; absent: all.
-    #[serde(default)]
-    #[schemars(length(min = 1, max = 256))]
     pub topics: Option<Vec<String>>,
     /// Event types. `*` alone: all; `*`: any run of characters within one segment (segments are separated by dots);
     /// a segment `**`: one or more segments; absent: all.
-    #[serde(default)]
-    #[schemars(length(min = 1, max = 256), inner(length(min = 1, max = 256)))]
     pub event_types: Option<Vec<String>>,
+    /// What the event itself must be like; asked last.
+    pub filter: Option<SubscriptionFilter>,
+}
+
+/// A condition on the event itself.
+#[derive(Debug, Clone)]
+pub struct SubscriptionFilter {
+    /// What of the event it is asked about.
+    pub scope: Scope,
+    /// The compiled rule.
+    pub filter: Arc<Filter>,
+}
+
+/// What of an event a filter is asked about.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Scope {
+    /// The body, which must be JSON.
+    #[default]
+    Body,
+    /// The object `{"id", "type", "topic", "key", "time", "headers", "data"}`.
+    Envelope,
 }
 
 /// How much a destination gets at once.

@@ -93,12 +93,14 @@ pub fn judge(
     }
 }
 
-/// Whether a delivery is too old at `now_ms` to be tried again: longer than `max_age` after it was first seen.
+/// Whether a delivery is too old at `now_ms` to be tried again: longer than `max_age` after it was first seen, without the
+/// time in which its destination was not enabled.
 #[must_use]
 pub fn expired(policy: &RetryPolicy, progress: &Progress, now_ms: i64) -> bool {
     now_ms
         > progress
             .first_seen_ms
+            .saturating_add(progress.paused_ms)
             .saturating_add(policy.max_age.as_millis())
 }
 
@@ -461,6 +463,29 @@ mod tests {
         ] {
             assert_eq!(expired(&policy, &progress, at), is, "{at}");
         }
+    }
+
+    #[test]
+    fn time_in_which_the_destination_was_not_enabled_does_not_count() {
+        let policy = RetryPolicy {
+            max_age: Span::secs(10),
+            ..RetryPolicy::default()
+        };
+        let mut progress = Progress::new(NOW);
+        progress.pause(NOW + 2000);
+        progress.pause(NOW + 90_000);
+        progress.resume(NOW + 100_000);
+        progress.resume(NOW + 200_000);
+        assert_eq!(
+            (progress.paused_ms, progress.paused_since_ms),
+            (98_000, None)
+        );
+        assert!(!expired(&policy, &progress, NOW + 108_000));
+        assert!(expired(&policy, &progress, NOW + 108_001));
+        // A clock that was set back adds nothing.
+        progress.pause(NOW + 2000);
+        progress.resume(NOW);
+        assert_eq!(progress.paused_ms, 98_000);
     }
 
     #[test]

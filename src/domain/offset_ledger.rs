@@ -114,6 +114,12 @@ impl OffsetLedger {
         }
     }
 
+    /// The offset after the last that was begun; `None` until something was begun.
+    #[must_use]
+    pub fn next_offset(&self) -> Option<i64> {
+        self.last_begun.map(|last| last.saturating_add(1))
+    }
+
     /// How many records are begun and not settled.
     #[must_use]
     pub fn unsettled(&self) -> usize {

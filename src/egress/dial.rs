@@ -11,6 +11,7 @@ use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::redirect::Policy;
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
+use tower::util::MapRequestLayer;
 
 use super::{Guard, Names, Refusal};
 
@@ -29,18 +30,17 @@ struct Dial {
 
 /// Begins a client for URLs that customers supply. Time limits, pool and TLS are for the caller to add.
 pub fn client(guard: &Arc<Guard>) -> reqwest::ClientBuilder {
-    // The client asks this "proxy" about every connection that it opens, to literals too: the only word of it that it
-    // gives. The answer is always that there is none.
-    let observer = reqwest::Proxy::custom(|_target| -> Option<reqwest::Url> {
+    // Asked whenever a connection is opened, and then only.
+    let observer = MapRequestLayer::new(|target| {
         // Without a dial in progress a connection is opened ahead of need; nobody asks about it.
         DIAL.try_with(|dial| dial.opened.set(true)).ok();
-        None
+        target
     });
     reqwest::Client::builder()
         .redirect(Policy::none())
         .referer(false)
         .no_proxy()
-        .proxy(observer)
+        .connector_layer(observer)
         .dns_resolver(GuardedNames(Arc::clone(guard)))
 }
 

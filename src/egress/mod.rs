@@ -206,6 +206,18 @@ impl Guard {
         }
     }
 
+    /// Judges a parsed URL of a client that resolves names by itself: its host has to be the operator's word, a name that
+    /// `egress.allow` holds or an address that it allows. A name that is merely public could be made to lead elsewhere
+    /// after it was vetted.
+    ///
+    /// # Errors
+    /// Why it may not be sent to.
+    pub fn check_listed_url(&self, url: &Url) -> Result<(), Refusal> {
+        self.check(url)?;
+        let (host, port) = target(url)?;
+        self.check_listed(&host.to_string(), port)
+    }
+
     /// Judges a host that only the operator's word makes good, public or not: of protocols whose servers name further
     /// hosts, which nobody vets. Names have to be listed as names; nothing is resolved.
     ///

@@ -36,6 +36,8 @@ pub fn config(kafka: &Kafka) -> ClientConfig {
         .set("bootstrap.servers", &kafka.brokers)
         .set("client.id", "posthaste")
         .set("allow.auto.create.topics", "false")
+        // Of 10 s: all that waits for a broker would wait so much longer after it came back.
+        .set("reconnect.backoff.max.ms", "1000")
         .set_log_level(log_level());
     for (name, value) in &kafka.properties {
         if ours(name).is_none() {

@@ -4,8 +4,9 @@
 
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaResult, RDKafkaErrorCode};
@@ -20,8 +21,19 @@ use crate::telemetry::metrics::LedgerMetrics;
 #[derive(Debug)]
 pub struct Assigned {
     cluster_id: String,
+    /// By topic: what guards its commit metadata, where more than the cluster is known.
+    identities: Mutex<HashMap<Arc<str>, Arc<str>>>,
+    /// Grows when an identity changes.
+    changes: AtomicU64,
     partitions: Mutex<HashMap<TopicPartition, Arc<Partition>>>,
+    /// Those that were taken away lately, and when.
+    former: Mutex<HashMap<TopicPartition, (Instant, Arc<Partition>)>>,
+    /// Positions that were committed where more was remembered: from there on all is settled up to where reading starts.
+    resumed: Mutex<HashMap<TopicPartition, i64>>,
 }
+
+/// For how long it is remembered what was settled in a partition that was taken away.
+const REMEMBER: Duration = Duration::from_secs(600);
 
 /// What a group committed for a partition.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +42,8 @@ pub struct Committed {
     pub position: i64,
     /// Offsets beyond it that are finished.
     pub finished: Vec<RangeInclusive<i64>>,
+    /// It was committed for another topic, which had the same name.
+    pub of_another_topic: bool,
 }
 
 impl Assigned {
@@ -38,11 +52,53 @@ impl Assigned {
     pub fn new(cluster_id: String) -> Self {
         Self {
             cluster_id,
+            identities: Mutex::default(),
+            changes: AtomicU64::new(0),
             partitions: Mutex::default(),
+            former: Mutex::default(),
+            resumed: Mutex::default(),
         }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<TopicPartition, Arc<Partition>>> {
+    /// What guards the commit metadata of a topic's partitions: the cluster, and the topic's id where it was noted.
+    #[must_use]
+    pub fn identity(&self, topic: &Arc<str>) -> Arc<str> {
+        let identities = self
+            .identities
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        identities
+            .get(topic)
+            .map_or_else(|| Arc::from(&*self.cluster_id), Arc::clone)
+    }
+
+    /// Notes the ids that topics have now; tells those that had another one before: they were made again.
+    pub fn note_ids(&self, ids: &HashMap<Arc<str>, Arc<str>>) -> Vec<Arc<str>> {
+        let mut identities = self
+            .identities
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let mut changed = Vec::new();
+        for (topic, id) in ids {
+            let identity = Arc::from(commit_metadata::identity(&self.cluster_id, Some(id)));
+            let before = identities.insert(Arc::clone(topic), Arc::clone(&identity));
+            if before.is_some_and(|before| before != identity) {
+                changed.push(Arc::clone(topic));
+            }
+        }
+        if !changed.is_empty() {
+            self.changes.fetch_add(1, Ordering::Release);
+        }
+        changed
+    }
+
+    /// A number that grows when a topic was made again.
+    #[must_use]
+    pub fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<TopicPartition, Arc<Partition>>> {
         self.partitions
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -50,19 +106,96 @@ impl Assigned {
 
     /// Adds a partition; one of an older assignment is forgotten.
     pub fn add(&self, partition: Arc<Partition>) {
-        self.lock().insert(
-            (Arc::clone(partition.topic()), partition.number()),
-            partition,
-        );
+        let key = (Arc::clone(partition.topic()), partition.number());
+        if let Some(position) = self.resumed().remove(&key) {
+            partition.is_settled_from(position);
+        }
+        self.lock().insert(key, partition);
     }
 
-    /// Takes partitions away.
-    pub fn remove(&self, partitions: &[TopicPartition]) -> Vec<Arc<Partition>> {
+    /// Puts a partition in the place of one that is assigned. False where that one is not any more.
+    #[must_use]
+    pub fn replace(&self, before: &Arc<Partition>, after: Arc<Partition>) -> bool {
         let mut assigned = self.lock();
+        let key = (Arc::clone(before.topic()), before.number());
+        match assigned.get_mut(&key) {
+            Some(held) if Arc::ptr_eq(held, before) => *held = after,
+            _ => return false,
+        }
+        true
+    }
+
+    /// Takes partitions away. What was settled in them is remembered for a while: a member that Kafka had lost sight of
+    /// may not commit it, and often gets the same partitions again.
+    pub fn remove(&self, partitions: &[TopicPartition]) -> Vec<Arc<Partition>> {
+        let (mut assigned, mut former) = (self.lock(), self.former());
+        let now = Instant::now();
+        former.retain(|_, (since, _)| now.duration_since(*since) < REMEMBER);
         partitions
             .iter()
-            .filter_map(|key| assigned.remove(key))
+            .filter_map(|key| {
+                let partition = assigned.remove(key)?;
+                former.insert(key.clone(), (now, Arc::clone(&partition)));
+                Some(partition)
+            })
             .collect()
+    }
+
+    fn former(&self) -> MutexGuard<'_, HashMap<TopicPartition, (Instant, Arc<Partition>)>> {
+        self.former.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits, for `limit` at most, until nothing is in flight any more of those partitions that were taken away lately and
+    /// are asked for: what it settles need not be repeated.
+    pub async fn former_settled(&self, asked: impl Fn(&TopicPartition) -> bool, limit: Duration) {
+        let open: Vec<Arc<Partition>> = self
+            .former()
+            .iter()
+            .filter(|(key, (_, partition))| partition.live() > 0 && asked(key))
+            .map(|(_, (_, partition))| Arc::clone(partition))
+            .collect();
+        let settled = async {
+            for partition in &open {
+                partition.drained().await;
+            }
+        };
+        if tokio::time::timeout(limit, settled).await.is_err() {
+            tracing::warn!("what is still in flight of partitions that came back is repeated");
+        }
+    }
+
+    /// What is committed, and what else this process settled before the partition was taken away: that stays settled,
+    /// whoever had the partition since.
+    fn with_remembered(
+        &self,
+        key: &TopicPartition,
+        identity: &str,
+        committed: Option<Committed>,
+    ) -> Option<Committed> {
+        self.resumed().remove(key);
+        let former = self
+            .former()
+            .get(key)
+            .map(|(_, partition)| Arc::clone(partition));
+        let Some(former) = former.filter(|former| **former.identity() == *identity) else {
+            return committed;
+        };
+        let base = committed.as_ref().map(|committed| committed.position);
+        let Some((position, more)) = former.settled_beyond(base) else {
+            return committed;
+        };
+        self.resumed().insert(key.clone(), base.unwrap_or(0));
+        let beyond = |range: RangeInclusive<i64>| position.max(*range.start())..=*range.end();
+        let finished = committed.map_or_else(Vec::new, |committed| committed.finished);
+        Some(Committed {
+            position,
+            finished: finished.into_iter().map(beyond).chain(more).collect(),
+            of_another_topic: false,
+        })
+    }
+
+    fn resumed(&self) -> MutexGuard<'_, HashMap<TopicPartition, i64>> {
+        self.resumed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// One of them.
@@ -77,7 +210,8 @@ impl Assigned {
         self.lock().values().cloned().collect()
     }
 
-    /// Looks up what the group committed for each of `partitions`, in their order. Blocks.
+    /// Looks up what the group committed for each of `partitions`, in their order, and adds what this process settled in
+    /// them when it had them last. Blocks.
     ///
     /// # Errors
     /// What Kafka answered.
@@ -93,22 +227,25 @@ impl Assigned {
         let found = consumer.committed_offsets(list, Duration::from_secs(10))?;
         partitions
             .iter()
-            .map(|(topic, number)| {
+            .map(|key| {
+                let (topic, number) = key;
                 let Some(element) = found.find_partition(topic, *number) else {
                     return Ok(None);
                 };
                 element.error()?;
-                Ok(match element.offset() {
+                let identity = self.identity(topic);
+                let metadata = element.metadata();
+                let committed = match element.offset() {
                     Offset::Offset(position) => Some(Committed {
                         position,
-                        finished: commit_metadata::decode(
-                            element.metadata(),
-                            &self.cluster_id,
-                            topic,
-                            position,
-                        ),
+                        finished: commit_metadata::decode(metadata, &identity, topic, position),
+                        of_another_topic: commit_metadata::is_of_another_topic(metadata, &identity),
                     }),
                     _ => None,
+                };
+                Ok(match committed {
+                    Some(committed) if committed.of_another_topic => Some(committed),
+                    committed => self.with_remembered(key, &identity, committed),
                 })
             })
             .collect()
@@ -131,7 +268,7 @@ impl Assigned {
             let topic = partition.topic();
             let next = partition.to_commit(even_unchanged, |position, ledger| {
                 commit_metadata::encode(
-                    &self.cluster_id,
+                    partition.identity(),
                     topic,
                     position,
                     ledger.finished_beyond(),
@@ -211,12 +348,5 @@ impl Assigned {
         metrics.holes.set(gauge(holes));
         let age = oldest.map_or(0, |at| u64::try_from(now_ms - at).unwrap_or(0));
         metrics.oldest.set(Duration::from_millis(age).as_secs_f64());
-    }
-
-    /// Makes the next commit send all positions again, after an asynchronous one failed.
-    pub fn commit_again(&self) {
-        for partition in self.lock().values() {
-            partition.commit_again();
-        }
     }
 }

@@ -3,8 +3,8 @@
 //! One thread polls the main queue, which serves rebalances and errors; each partition is read by whoever holds its
 //! [`Queue`]. A partition that must wait is simply not read: `pause()` would throw its prefetched records away.
 //!
-//! Invariant: a queue is split once and its handle kept for the life of the process: librdkafka keeps it split over
-//! rebalances, and a dropped handle would silence the partition.
+//! Invariant: a queue is split at each assignment and its handle kept until the next one: librdkafka keeps it split over
+//! rebalances, and a dropped handle would silence the partition. Only that of a deleted topic is let go.
 //! Invariant: no record reaches the main queue, since queues are split before the assignment begins.
 
 use std::collections::HashMap;
@@ -48,15 +48,14 @@ pub trait Assignments: Send + Sync + 'static {
     fn revoked(&self, consumer: &BaseConsumer<Context>, partitions: &[TopicPartition], lost: bool);
 }
 
-/// Told the result of each asynchronous commit.
-type OnCommit = Box<dyn Fn(&KafkaResult<()>) + Send + Sync>;
+/// How often all readers look into their queues, told or not.
+const WAKE: Duration = Duration::from_secs(5);
 
 /// What librdkafka calls back.
 pub struct Context {
     consumer: OnceLock<Weak<BaseConsumer<Context>>>,
     queues: Mutex<HashMap<TopicPartition, Arc<Queue>>>,
     assignments: OnceLock<Box<dyn Assignments>>,
-    committed: OnCommit,
     errors: IntCounter,
     stopping: AtomicBool,
 }
@@ -109,15 +108,17 @@ impl ConsumerContext for Context {
             tracing::error!(error = %error, "the assignment could not be changed; partitions stand still until the next rebalance");
         }
     }
-
-    fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
-        // The whole is an error only where every partition is.
-        let each = || offsets.elements().iter().try_for_each(|e| e.error());
-        (self.committed)(&result.and_then(|()| each()));
-    }
 }
 
 impl Context {
+    /// Has every reader look into its queue.
+    fn wake_all(&self) {
+        let queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
+        for queue in queues.values() {
+            queue.nonempty.notify_one();
+        }
+    }
+
     fn assign(
         &self,
         base: &BaseConsumer<Self>,
@@ -159,13 +160,13 @@ impl Context {
         Ok(())
     }
 
-    /// The queue of a partition, split off now or before.
+    /// The queue of a partition that is about to be assigned, split off anew: one that was given up before librdkafka knew
+    /// its topic is another one the next time, whose records would go to the main queue.
     fn split(&self, topic: &Arc<str>, number: i32) -> Option<Arc<Queue>> {
         let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (Arc::clone(topic), number);
-        if let Some(queue) = queues.get(&key) {
-            return Some(Arc::clone(queue));
-        }
+        // First, since what it does at its end would undo what the new one does at its begin.
+        drop(queues.remove(&key));
         let consumer = self.consumer.get()?.upgrade()?;
         let mut native = consumer.split_partition_queue(topic, number)?;
         let nonempty = Arc::new(Notify::new());
@@ -217,14 +218,10 @@ impl Queue {
         self.native.poll(Duration::ZERO)
     }
 
-    /// Waits until a record may have arrived. Cancel safe. Wakes twice a second in any case: a wake-up can be lost.
+    /// Waits until a record may have arrived. Cancel safe. The polling thread wakes all from time to time, in case that
+    /// librdkafka did not call back.
     pub async fn ready(&self) {
-        if tokio::time::timeout(Duration::from_millis(500), self.nonempty.notified())
-            .await
-            .is_err()
-        {
-            // The caller looks into the queue again.
-        }
+        self.nonempty.notified().await;
     }
 }
 
@@ -241,22 +238,15 @@ impl std::fmt::Debug for SplitConsumer {
 }
 
 impl SplitConsumer {
-    /// Connects; `name` is for logs and the thread. `errors` counts what goes wrong,
-    /// `committed` is told the result of each asynchronous commit.
+    /// Connects; `name` is for logs and the thread, `errors` counts what goes wrong.
     ///
     /// # Errors
     /// If librdkafka refuses the configuration.
-    pub fn new(
-        name: &'static str,
-        config: &ClientConfig,
-        errors: IntCounter,
-        committed: impl Fn(&KafkaResult<()>) + Send + Sync + 'static,
-    ) -> KafkaResult<Self> {
+    pub fn new(name: &'static str, config: &ClientConfig, errors: IntCounter) -> KafkaResult<Self> {
         let context = Context {
             consumer: OnceLock::new(),
             queues: Mutex::new(HashMap::new()),
             assignments: OnceLock::new(),
-            committed: Box::new(committed),
             errors,
             stopping: AtomicBool::new(false),
         };
@@ -323,6 +313,20 @@ impl SplitConsumer {
         self.inner.incremental_unassign(&list)
     }
 
+    /// Lets go of the queue of a partition that is not assigned and never will be again: its topic is deleted and its
+    /// name not used a second time.
+    pub fn forget(&self, topic: &Arc<str>, number: i32) {
+        let context = self.inner.context();
+        let mut queues = context
+            .queues
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let queue = queues.remove(&(Arc::clone(topic), number));
+        drop(queues);
+        // Without the lock: what librdkafka tells meanwhile may need it.
+        drop(queue);
+    }
+
     /// Goes on with a partition from another offset, also where its reading ended with an error: then librdkafka does
     /// not seek.
     ///
@@ -369,7 +373,12 @@ impl SplitConsumer {
 fn poll(name: &str, consumer: &Arc<BaseConsumer<Context>>) {
     let context = consumer.context();
     let mut closing: Option<Instant> = None;
+    let mut woken = Instant::now();
     loop {
+        if woken.elapsed() > WAKE {
+            woken = Instant::now();
+            context.wake_all();
+        }
         if context.stopping.load(Ordering::Acquire) && closing.is_none() {
             closing = Some(Instant::now());
             // The revocation that this asks for is served by the polls below, and waits as long as it needs.
@@ -437,6 +446,73 @@ mod tests {
     }
 
     #[test]
+    fn the_queue_of_a_deleted_topic_is_let_go_and_others_are_read_on() {
+        let cluster = MockCluster::new(1).expect("a cluster");
+        for topic in ["gone", "stays"] {
+            cluster.create_topic(topic, 1, 1).expect("a topic");
+        }
+        let mut config = ClientConfig::new();
+        config
+            .set("bootstrap.servers", cluster.bootstrap_servers())
+            .set("group.id", "g")
+            .set("auto.offset.reset", "earliest");
+        let errors = IntCounter::new("errors", "of the test").expect("a counter");
+        let consumer = SplitConsumer::new("test", &config, errors).expect("a consumer");
+        let queues = ["gone", "stays"].map(|topic| {
+            let topic: Arc<str> = topic.into();
+            consumer
+                .assign(&topic, 0, Offset::Beginning)
+                .expect("assigned")
+        });
+        let [gone, stays] = queues;
+        consumer.unassign("gone", 0).expect("unassigned");
+        consumer.forget(gone.topic(), 0);
+        assert_eq!(Arc::strong_count(&gone), 1, "nobody else holds it");
+        drop(gone);
+        let producer: BaseProducer = config.create().expect("a producer");
+        producer
+            .send(
+                BaseRecord::<str, str>::to("stays")
+                    .partition(0)
+                    .payload("x"),
+            )
+            .expect("room");
+        producer.flush(Duration::from_secs(20)).expect("written");
+        assert_eq!(next(&stays), Ok(0));
+        consumer.close();
+    }
+
+    #[test]
+    fn a_partition_that_was_given_up_before_its_topic_was_known_is_read_from_its_queue_later() {
+        let cluster = MockCluster::new(1).expect("a cluster");
+        let mut config = ClientConfig::new();
+        config
+            .set("bootstrap.servers", cluster.bootstrap_servers())
+            .set("group.id", "g")
+            .set("allow.auto.create.topics", "false")
+            .set("auto.offset.reset", "earliest");
+        let errors = IntCounter::new("errors", "of the test").expect("a counter");
+        let consumer = SplitConsumer::new("test", &config, errors).expect("a consumer");
+        let topic: Arc<str> = "late".into();
+        let before = consumer
+            .assign(&topic, 0, Offset::Beginning)
+            .expect("assigned");
+        consumer.unassign("late", 0).expect("unassigned");
+        drop(before);
+        cluster.create_topic("late", 1, 1).expect("a topic");
+        let producer: BaseProducer = config.create().expect("a producer");
+        producer
+            .send(BaseRecord::<str, str>::to("late").partition(0).payload("x"))
+            .expect("room");
+        producer.flush(Duration::from_secs(20)).expect("written");
+        let queue = consumer
+            .assign(&topic, 0, Offset::Beginning)
+            .expect("assigned");
+        assert_eq!(next(&queue), Ok(0));
+        consumer.close();
+    }
+
+    #[test]
     fn reading_goes_on_with_the_oldest_record_where_the_position_is_gone() {
         let cluster = MockCluster::new(1).expect("a cluster");
         cluster.create_topic("t", 1, 1).expect("a topic");
@@ -452,7 +528,7 @@ mod tests {
             .set("enable.auto.commit", "false")
             .set("auto.offset.reset", "error");
         let errors = IntCounter::new("errors", "of the test").expect("a counter");
-        let consumer = SplitConsumer::new("test", &config, errors, |_| {}).expect("a consumer");
+        let consumer = SplitConsumer::new("test", &config, errors).expect("a consumer");
         let topic: Arc<str> = "t".into();
         let queue = consumer
             .assign(&topic, 0, Offset::Offset(1000))

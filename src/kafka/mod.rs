@@ -14,4 +14,5 @@ pub mod producer;
 pub mod publish;
 pub mod record;
 pub mod snapshot;
+pub mod topic_ids;
 pub mod topics;

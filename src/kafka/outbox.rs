@@ -7,6 +7,7 @@
 use std::collections::HashMap;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -32,28 +33,39 @@ struct Announced {
 }
 
 /// Which destinations have a retry topic of their own, as far as this instance has read.
+///
+/// Invariant: none is written to while this instance cannot confirm what it has read: it may be retired meanwhile.
 #[derive(Debug, Default)]
-pub struct DedicatedTopics(RwLock<HashMap<DestinationId, Announced>>);
+pub struct DedicatedTopics {
+    topics: RwLock<HashMap<DestinationId, Announced>>,
+    stale: AtomicBool,
+}
 
 impl DedicatedTopics {
     /// The destination's own topic, if records may be written to it.
     #[must_use]
     pub fn get(&self, destination: &DestinationId) -> Option<Arc<str>> {
-        let topics = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let topics = self.topics.read().unwrap_or_else(PoisonError::into_inner);
         let announced = topics.get(destination)?;
-        (!announced.distrusted).then(|| Arc::clone(&announced.topic))
+        let trusted = !announced.distrusted && !self.stale.load(Ordering::Acquire);
+        trusted.then(|| Arc::clone(&announced.topic))
     }
 
     /// Whether one is announced, be it written to or not.
     #[must_use]
     pub fn is_announced(&self, destination: &DestinationId) -> bool {
-        let topics = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let topics = self.topics.read().unwrap_or_else(PoisonError::into_inner);
         topics.contains_key(destination)
+    }
+
+    /// Notes whether what was read may be out of date.
+    pub fn set_stale(&self, stale: bool) {
+        self.stale.store(stale, Ordering::Release);
     }
 
     /// Notes an announcement, or with `None` its end.
     pub fn set(&self, destination: DestinationId, topic: Option<Arc<str>>) {
-        let mut topics = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut topics = self.topics.write().unwrap_or_else(PoisonError::into_inner);
         match topic {
             Some(topic) => topics.insert(
                 destination,
@@ -69,7 +81,7 @@ impl DedicatedTopics {
     /// Notes that a topic did not take a record. It stays announced: others may still write to it, so its owner must not
     /// take it for retired.
     fn distrust(&self, destination: &DestinationId, topic: &str) {
-        let mut topics = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let mut topics = self.topics.write().unwrap_or_else(PoisonError::into_inner);
         if let Some(announced) = topics.get_mut(destination)
             && *announced.topic == *topic
         {
@@ -80,7 +92,7 @@ impl DedicatedTopics {
     /// All that are announced.
     #[must_use]
     pub fn all(&self) -> Vec<(DestinationId, Arc<str>)> {
-        let topics = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let topics = self.topics.read().unwrap_or_else(PoisonError::into_inner);
         topics
             .iter()
             .map(|(id, announced)| (id.clone(), Arc::clone(&announced.topic)))
@@ -90,7 +102,10 @@ impl DedicatedTopics {
     /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {
-        self.0.read().unwrap_or_else(PoisonError::into_inner).len()
+        self.topics
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .len()
     }
 
     /// Whether there are none.
@@ -407,6 +422,11 @@ mod tests {
         assert_eq!(topics.get(&id), None);
         assert_eq!(topics.all(), [(id.clone(), "r.1".into())]);
         topics.set(id.clone(), Some("r.2".into()));
+        assert_eq!(topics.get(&id).as_deref(), Some("r.2"));
+        topics.set_stale(true);
+        assert_eq!(topics.get(&id), None, "it may be retired");
+        assert!(topics.is_announced(&id));
+        topics.set_stale(false);
         assert_eq!(topics.get(&id).as_deref(), Some("r.2"));
     }
 }

@@ -7,7 +7,8 @@
 //! leaves the offset open, and the event is read again after a restart or rebalance.
 //! Invariant: a partition belongs to one assignment; a ticket of an older assignment touches only its own ledger.
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::ops::RangeInclusive;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
@@ -88,14 +89,20 @@ pub struct Bounds {
 pub struct Partition {
     topic: Arc<str>,
     number: i32,
+    /// Guards its commit metadata.
+    identity: Arc<str>,
     /// Where its reading started, if that was an offset.
     start: Option<i64>,
+    /// From here on all is settled up to where its reading started.
+    settled_from: AtomicI64,
     ledger: Mutex<OffsetLedger>,
     bounds: Bounds,
     memory: Arc<Memory>,
     changed: AtomicBool,
     /// Told when an offset was settled or the partition revoked.
     room: Notify,
+    /// Told when the partition was revoked. Not `room`: whoever waits for a record would be woken by each delivery.
+    ended: Notify,
     live: AtomicUsize,
     /// Told when no ticket is left.
     idle: Notify,
@@ -105,11 +112,13 @@ pub struct Partition {
 }
 
 impl Partition {
-    /// A partition whose ledger starts after what was committed; `start`: at this offset, if that is known.
+    /// A partition whose ledger starts after what was committed; `start`: at this offset, if that is known. `identity`
+    /// guards its commit metadata.
     #[must_use]
     pub fn new(
         topic: Arc<str>,
         number: i32,
+        identity: Arc<str>,
         start: Option<i64>,
         ledger: OffsetLedger,
         bounds: Bounds,
@@ -118,12 +127,15 @@ impl Partition {
         Arc::new(Self {
             topic,
             number,
+            identity,
             start,
+            settled_from: AtomicI64::new(start.unwrap_or(0)),
             ledger: Mutex::new(ledger),
             bounds,
             memory,
             changed: AtomicBool::new(false),
             room: Notify::new(),
+            ended: Notify::new(),
             live: AtomicUsize::new(0),
             idle: Notify::new(),
             revoked: AtomicBool::new(false),
@@ -143,6 +155,12 @@ impl Partition {
         self.number
     }
 
+    /// What guards its commit metadata: the cluster, and the topic's id where it is known.
+    #[must_use]
+    pub fn identity(&self) -> &Arc<str> {
+        &self.identity
+    }
+
     /// The ledger, for reading and metrics.
     pub fn ledger(&self) -> MutexGuard<'_, OffsetLedger> {
         // A panic while it was held is a bug elsewhere; the ledger itself changes in single steps.
@@ -153,6 +171,40 @@ impl Partition {
     #[must_use]
     pub fn position(&self) -> Option<i64> {
         self.ledger().position().or(self.start)
+    }
+
+    /// The offset that is read next, if that is known.
+    #[must_use]
+    pub fn next_offset(&self) -> Option<i64> {
+        self.ledger().next_offset().or(self.start)
+    }
+
+    /// Notes that all from `offset` up to where the reading started is settled, though it may not be committed.
+    pub fn is_settled_from(&self, offset: i64) {
+        self.settled_from.fetch_min(offset, Ordering::Relaxed);
+    }
+
+    /// What is settled for sure, beside what is committed as `position`: from which offset on there is something to do,
+    /// and which offsets beyond it are finished. `None` where the position was set back to before all that is known here,
+    /// or where none is committed and the reading did not start at the beginning.
+    #[must_use]
+    pub fn settled_beyond(&self, position: Option<i64>) -> Option<(i64, Vec<RangeInclusive<i64>>)> {
+        let position = match (position, self.start) {
+            (Some(position), _) => position,
+            (None, None) => 0,
+            (None, Some(_)) => return None,
+        };
+        if position < self.settled_from.load(Ordering::Relaxed) {
+            return None;
+        }
+        let ledger = self.ledger();
+        let position = ledger.position().or(self.start)?.max(position);
+        let finished = ledger
+            .finished_beyond()
+            .map(|range| position.max(*range.start())..=*range.end())
+            .filter(|range| !range.is_empty())
+            .collect();
+        Some((position, finished))
     }
 
     /// Takes an offset that was just read. `None`: it was settled before, nothing is to be done.
@@ -227,6 +279,7 @@ impl Partition {
     pub fn revoke(&self) {
         self.revoked.store(true, Ordering::Release);
         self.room.notify_waiters();
+        self.ended.notify_waiters();
     }
 
     /// Whether the assignment ended.
@@ -238,7 +291,7 @@ impl Partition {
     /// Waits for the end of the assignment. Cancel safe.
     pub async fn revoked(&self) {
         loop {
-            let told = self.room.notified();
+            let told = self.ended.notified();
             tokio::pin!(told);
             told.as_mut().enable();
             if self.is_revoked() {
@@ -371,6 +424,7 @@ mod tests {
         Partition::new(
             "t".into(),
             0,
+            "c".into(),
             None,
             OffsetLedger::new([]),
             bounds,
@@ -442,13 +496,70 @@ mod tests {
     }
 
     #[test]
+    fn what_was_settled_counts_where_the_committed_position_lies_behind_it_and_not_where_it_was_set_back()
+     {
+        let bounds = Bounds {
+            events: 10,
+            span: 100,
+        };
+        let partition = Partition::new(
+            "t".into(),
+            0,
+            "c".into(),
+            Some(5),
+            OffsetLedger::new([]),
+            bounds,
+            Memory::new(1000),
+        );
+        assert_eq!(partition.settled_beyond(Some(5)), Some((5, vec![])));
+        for settled in [5, 6] {
+            partition.begin(settled, 1, 0).expect("new").done();
+        }
+        let open = partition.begin(7, 1, 0).expect("new");
+        for settled in [8, 9, 10] {
+            partition.begin(settled, 1, 0).expect("new").done();
+        }
+        partition.revoke();
+        assert_eq!(partition.settled_beyond(Some(5)), Some((7, vec![8..=10])));
+        assert_eq!(partition.settled_beyond(Some(7)), Some((7, vec![8..=10])));
+        assert_eq!(
+            partition.settled_beyond(Some(9)),
+            Some((9, vec![9..=10])),
+            "others went on"
+        );
+        assert_eq!(partition.settled_beyond(Some(20)), Some((20, vec![])));
+        assert_eq!(
+            partition.settled_beyond(Some(4)),
+            None,
+            "somebody set it back"
+        );
+        assert_eq!(partition.settled_beyond(None), None, "not its beginning");
+        partition.is_settled_from(4);
+        assert_eq!(partition.settled_beyond(Some(4)), Some((7, vec![8..=10])));
+        open.done();
+        assert_eq!(
+            partition.settled_beyond(Some(5)),
+            Some((11, vec![])),
+            "later"
+        );
+    }
+
+    #[test]
     fn where_nothing_was_read_yet_the_start_is_kept_alive() {
         let bounds = Bounds {
             events: 10,
             span: 100,
         };
         let ledger = OffsetLedger::new([8..=9]);
-        let partition = Partition::new("t".into(), 0, Some(7), ledger, bounds, Memory::new(1000));
+        let partition = Partition::new(
+            "t".into(),
+            0,
+            "c".into(),
+            Some(7),
+            ledger,
+            bounds,
+            Memory::new(1000),
+        );
         let finished =
             |_: i64, ledger: &OffsetLedger| format!("{:?}", ledger.finished_beyond().next());
         assert_eq!(partition.position(), Some(7));

@@ -9,20 +9,23 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use rdkafka::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _, ProducerContext};
+use rdkafka::{ClientContext, Message as _, Timestamp};
 use tokio::sync::oneshot;
 
 use super::client::{forward_error, forward_log};
+use crate::clock::Clock;
 use crate::wire::NewRecord;
 
 /// Called once with the broker's answer, on the producer's thread: must not block.
 pub type OnAck = Box<dyn FnOnce(Result<(), KafkaError>) + Send + Sync>;
 
-struct Context;
+struct Context {
+    clock: Clock,
+}
 
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
@@ -39,7 +42,12 @@ impl ProducerContext for Context {
 
     fn delivery(&self, result: &DeliveryResult<'_>, on_ack: Box<OnAck>) {
         on_ack(match result {
-            Ok(_) => Ok(()),
+            Ok(record) => {
+                if let Timestamp::LogAppendTime(stamp_ms) = record.timestamp() {
+                    self.clock.note_stamp(stamp_ms);
+                }
+                Ok(())
+            }
             Err((error, _)) => Err(error.clone()),
         });
     }
@@ -62,11 +70,11 @@ impl std::fmt::Debug for Producer {
 }
 
 impl Producer {
-    /// Connects. `config` says how to batch; durability is set here.
+    /// Connects. `config` says how to batch; durability is set here. `clock` is told the brokers' time.
     ///
     /// # Errors
     /// If librdkafka refuses the configuration.
-    pub fn new(config: &ClientConfig) -> KafkaResult<Self> {
+    pub fn new(config: &ClientConfig, clock: Clock) -> KafkaResult<Self> {
         let mut config = config.clone();
         config
             .set("enable.idempotence", "true")
@@ -74,7 +82,8 @@ impl Producer {
             .set("message.timeout.ms", "0")
             .set("max.in.flight.requests.per.connection", "1")
             .set("allow.auto.create.topics", "false");
-        let inner: Arc<BaseProducer<Context>> = Arc::new(config.create_with_context(Context)?);
+        let inner: Arc<BaseProducer<Context>> =
+            Arc::new(config.create_with_context(Context { clock })?);
         let polled = Arc::downgrade(&inner);
         std::thread::Builder::new()
             .name("poll-producer".to_owned())

@@ -5,6 +5,11 @@
 //! deletes it when nothing was appended for `retry.delete_after`. A topic that nobody announces (its maker crashed, or
 //! it was being retired) is found by its name and treated as retired.
 //!
+//! A writer that is cut off from Kafka for longer than that, with a record for the topic in its producer, finds it deleted
+//! and writes to the shared one. Kafka deletes without conditions: a record that arrives in the milliseconds between the
+//! last look and the deletion would be lost. An instance that is not cut off cannot write one, since it uses no topic of
+//! which it has not confirmed within `catalog.stale_after` that it is announced.
+//!
 //! Invariant: a topic is deleted only when it is drained and nothing was appended for `retry.delete_after`.
 
 use std::collections::HashSet;
@@ -220,7 +225,10 @@ pub(super) async fn look_after(shared: &Arc<Shared>) {
                 continue;
             }
             match shared.parts.admin.delete_topic(&topic).await {
-                Ok(()) => tracing::info!(kafka.topic = %topic, "retired retry topic deleted"),
+                Ok(()) => {
+                    forget(shared, &topic);
+                    tracing::info!(kafka.topic = %topic, "retired retry topic deleted");
+                }
                 Err(error) => {
                     tracing::warn!(kafka.topic = %topic, error = %error, "a retired retry topic could not be deleted")
                 }
@@ -338,5 +346,14 @@ async fn let_go(shared: &Arc<Shared>, listed: &HashSet<Arc<str>>) {
             }
         }
         stop(shared, &topic, lane).await;
+        forget(shared, &topic);
+    }
+}
+
+/// Lets go of what is kept for a deleted topic's partitions.
+fn forget(shared: &Shared, topic: &Arc<str>) {
+    for number in 0..shared.parts.outbox.tiers().partitions() {
+        let number = i32::try_from(number).unwrap_or(i32::MAX);
+        shared.consumer.forget(topic, number);
     }
 }

@@ -34,6 +34,10 @@ impl Assignments for LaneAssignments {
             .filter_map(|queue| u32::try_from(queue.number()).ok())
             .collect();
         lock(&shared.lanes).extend(&lanes);
+        let limit = shared.parts.settings.ledger.revoke_timeout.0;
+        shared
+            .runtime
+            .block_on(shared.assigned.former_settled(|_| true, limit));
         for lane in lanes {
             let topic = Arc::clone(&shared.parts.names.retry);
             let mut told = false;

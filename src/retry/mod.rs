@@ -12,7 +12,7 @@ mod lanes;
 mod reader;
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rdkafka::consumer::CommitMode;
@@ -61,7 +61,7 @@ pub struct Parts {
     pub metrics: Metrics,
     /// Where to say what is missing.
     pub readiness: Readiness,
-    /// The wall clock.
+    /// The brokers' time.
     pub clock: Clock,
     /// Guards commit metadata.
     pub cluster_id: String,
@@ -136,7 +136,10 @@ impl Retry {
             .set("auto.offset.reset", "earliest")
             .set("isolation.level", "read_committed")
             .set("queued.max.messages.kbytes", "64")
-            .set("fetch.message.max.bytes", "65536");
+            .set("fetch.message.max.bytes", "65536")
+            // Every request names all partitions, hundreds of them: not one for each record that arrives. What waits
+            // for a tier is read in time; the backlog may come later by `fetch.wait.max.ms`.
+            .set("fetch.min.bytes", "65536");
         let mut lanes = config.clone();
         lanes
             .set("group.id", format!("{group}.lanes"))
@@ -144,25 +147,8 @@ impl Retry {
             .set("auto.offset.reset", "latest");
         let errors = parts.metrics.kafka.errors.clone();
         let errors = |client: KafkaClient| errors.get(client).clone();
-        let told: Arc<OnceLock<std::sync::Weak<Shared>>> = Arc::default();
-        let consumer = Arc::new(SplitConsumer::new(
-            "retry",
-            &records,
-            errors(KafkaClient::Retry),
-            {
-                let told = Arc::clone(&told);
-                move |result| {
-                    if let (Err(error), Some(shared)) =
-                        (result, told.get().and_then(std::sync::Weak::upgrade))
-                    {
-                        tracing::debug!(error = %error, "retry positions were not committed; sending them again");
-                        let commits = &shared.parts.metrics.ledgers.get(LedgerOwner::Retry).commits;
-                        commits.get(CommitResult::Failed).inc();
-                        shared.assigned.commit_again();
-                    }
-                }
-            },
-        )?);
+        let consumer = SplitConsumer::new("retry", &records, errors(KafkaClient::Retry))?;
+        let consumer = Arc::new(consumer);
         let shared = Arc::new(Shared {
             assigned: Assigned::new(parts.cluster_id.clone()),
             memory: Memory::new(parts.settings.dispatch.memory.0 / 4),
@@ -176,9 +162,6 @@ impl Retry {
             shutdown,
             parts,
         });
-        if told.set(Arc::downgrade(&shared)).is_err() {
-            unreachable!("set once");
-        }
         shared
             .parts
             .readiness
@@ -187,7 +170,6 @@ impl Retry {
             "lanes",
             &lanes,
             errors(KafkaClient::Lanes),
-            |_| {},
         )?);
         lanes.subscribe(
             &[&shared.parts.names.lanes],
@@ -255,9 +237,19 @@ impl Shared {
         let sent = self
             .assigned
             .send_all(self.consumer.client(), even_unchanged);
-        if let Err(error) = sent {
-            tracing::warn!(error = %error, "retry positions could not be sent");
+        match sent {
+            Ok(0) => {}
+            Ok(_) => self.count_commit(CommitResult::Sent),
+            Err(error) => {
+                self.count_commit(CommitResult::Failed);
+                tracing::warn!(error = %error, "retry positions could not be sent");
+            }
         }
+    }
+
+    fn count_commit(&self, result: CommitResult) {
+        let ledgers = self.parts.metrics.ledgers.get(LedgerOwner::Retry);
+        ledgers.commits.get(result).inc();
     }
 
     fn owns(&self, lane: u32) -> bool {
@@ -300,6 +292,7 @@ impl Shared {
             let partition = Partition::new(
                 Arc::clone(topic),
                 *number,
+                self.assigned.identity(topic),
                 position,
                 ledger,
                 bounds,
@@ -370,12 +363,17 @@ impl Shared {
                 "deliveries were still in flight when their lanes were given up; they may be repeated"
             );
         }
-        if commit
-            && let Err(error) =
+        if commit {
+            let sent =
                 self.assigned
-                    .commit(self.consumer.client(), &partitions, true, CommitMode::Sync)
-        {
-            tracing::warn!(error = %error, "retry positions could not be committed when lanes were given up");
+                    .commit(self.consumer.client(), &partitions, true, CommitMode::Sync);
+            match sent {
+                Ok(_) => self.count_commit(CommitResult::Committed),
+                Err(error) => {
+                    self.count_commit(CommitResult::Failed);
+                    tracing::warn!(error = %error, "retry positions could not be committed when lanes were given up");
+                }
+            }
         }
         for (topic, number) in keys {
             if let Err(error) = self.consumer.unassign(&topic, number) {

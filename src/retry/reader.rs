@@ -3,10 +3,14 @@
 //! A record leaves its tier at its append time + the tier's delay, so the partition is truly first in, first out. What
 //! is then still missing to its due time is waited for in memory; a slow delivery holds nobody up.
 //!
+//! Records are taken from the client's queue ahead of their time, within bounds. A partition whose queue is full is left
+//! out of the client's next request, and comes in again only when that one ends: with nothing new in the other
+//! partitions, after `fetch.wait.max.ms`. The queue holds some fifty records, which is too little for that time.
+//!
 //! Invariant: a record is never attempted before its due time, and never given up by waiting.
 
 use std::cmp::Ordering;
-use std::collections::BinaryHeap;
+use std::collections::{BinaryHeap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +28,9 @@ use crate::wire::{RawRecord, retry};
 
 /// After so many records other tasks get their turn.
 const TURN: u32 = 64;
+
+/// Records of one partition that are taken ahead, at most: what is worked off while one request of the client waits.
+const AHEAD: usize = 2000;
 
 struct Waiting {
     due: Instant,
@@ -56,8 +63,8 @@ pub(super) struct Reader {
     tier: u32,
     /// The partition holds one destination's deliveries only: waiting for it delays nobody else.
     dedicated: bool,
-    /// The oldest record that has not left its tier, and when it does.
-    head: Option<(Instant, RawRecord, Settle)>,
+    /// Records that have not left their tier, and when they do: the oldest first.
+    ahead: VecDeque<(Instant, RawRecord, Settle)>,
     waiting: BinaryHeap<Waiting>,
 }
 
@@ -75,7 +82,7 @@ impl Reader {
             partition,
             tier,
             dedicated,
-            head: None,
+            ahead: VecDeque::new(),
             waiting: BinaryHeap::new(),
         }
     }
@@ -94,9 +101,7 @@ impl Reader {
                     () = tokio::time::sleep(Duration::from_millis(100)) => continue,
                 }
             }
-            let limit = self.shared.parts.settings.retry.waiting_per_partition;
-            let may_read = self.head.is_none() && self.waiting.len() < limit;
-            let found = may_read && self.partition.has_room() && self.read();
+            let all_read = self.read_ahead().await;
             let now = Instant::now();
             if self
                 .waiting
@@ -109,13 +114,13 @@ impl Reader {
                 {
                     self.offer(delivery, settle).await;
                 }
-            } else if self.head.as_ref().is_some_and(|(at, _, _)| *at <= now) {
-                if let Some((_, record, settle)) = self.head.take() {
+            } else if self.leaves().is_some_and(|at| at <= now) {
+                if let Some((_, record, settle)) = self.ahead.pop_front() {
                     self.leave(record, settle).await;
                 }
-            } else if !found || self.head.is_some() {
+            } else {
                 turn = 0;
-                self.idle(may_read && self.head.is_none()).await;
+                self.idle(all_read).await;
             }
             turn += 1;
             if turn.is_multiple_of(TURN) {
@@ -124,11 +129,41 @@ impl Reader {
         }
     }
 
+    /// When the oldest record leaves its tier; none does while too many wait in memory.
+    fn leaves(&self) -> Option<Instant> {
+        let limit = self.shared.parts.settings.retry.waiting_per_partition;
+        let (at, _, _) = self.ahead.front()?;
+        (self.waiting.len() < limit).then_some(*at)
+    }
+
+    /// Takes what has arrived, as far as there is room. True: all of it; only then is it told when more arrives.
+    async fn read_ahead(&mut self) -> bool {
+        let mut turn = 0_u32;
+        while self.may_read() {
+            if !self.read() {
+                return true;
+            }
+            turn += 1;
+            if turn.is_multiple_of(TURN) {
+                tokio::task::yield_now().await;
+            }
+        }
+        false
+    }
+
+    /// One record is always taken; more only while most of the memory is left for those that wait for their due time.
+    fn may_read(&self) -> bool {
+        let memory = &self.shared.memory;
+        let ahead = self.ahead.len();
+        self.partition.has_room()
+            && (ahead == 0 || (ahead < AHEAD && memory.used() < memory.limit() / 4))
+    }
+
     /// Waits for the next time, the next record or the end of the assignment.
-    async fn idle(&self, may_read: bool) {
+    async fn idle(&self, all_read: bool) {
         let next = [
             self.waiting.peek().map(|waiting| waiting.due),
-            self.head.as_ref().map(|(at, _, _)| *at),
+            self.leaves(),
         ]
         .into_iter()
         .flatten()
@@ -141,12 +176,12 @@ impl Reader {
             }
         };
         let record = async {
-            if !may_read {
-                std::future::pending().await
-            } else if partition.has_room() {
+            if all_read {
                 self.queue.ready().await;
-            } else {
+            } else if self.ahead.is_empty() {
                 partition.wait_for_room().await;
+            } else {
+                std::future::pending().await
             }
         };
         tokio::select! {
@@ -156,8 +191,7 @@ impl Reader {
         }
     }
 
-    /// Takes the next record, if one has arrived and was not settled before, as the head. False: nothing had arrived;
-    /// only then is it told when something does.
+    /// Takes the next record, if one has arrived and was not settled before. False: nothing had arrived.
     fn read(&mut self) -> bool {
         match self.queue.try_next() {
             None => return false,
@@ -169,13 +203,13 @@ impl Reader {
                     return true;
                 };
                 let delay = self.shared.parts.outbox.tiers().delay(self.tier);
-                // Measured once against the wall clock and never longer than the tier, so that a step of either clock
-                // cannot hold a record for ever.
+                // Never longer than the tier, wherever the clocks stand.
                 let left = record.timestamp_ms
                     + i64::try_from(delay.as_millis()).unwrap_or(i64::MAX)
                     - now_ms;
                 let left = Duration::from_millis(u64::try_from(left).unwrap_or(0)).min(delay);
-                self.head = Some((Instant::now() + left, record, settle));
+                self.ahead
+                    .push_back((Instant::now() + left, record, settle));
             }
             Some(Err(error))
                 if error.rdkafka_error_code() == Some(RDKafkaErrorCode::PartitionEOF) => {}
@@ -242,22 +276,21 @@ impl Reader {
         };
         loop {
             let Some(prepared) = parts.catalog.current(&work.delivery.destination) else {
-                let detail = "the destination was deleted before this delivery";
-                parts
-                    .outbox
-                    .dead_letter(
-                        &work.delivery,
-                        DeadLetterReason::Deleted,
-                        detail,
-                        work.settle,
-                    )
-                    .await;
-                return;
+                return parts.dispatcher.deleted(work).await;
             };
-            let policy = &prepared.destination.retry;
-            if prepared.destination.enabled
-                && expired(policy, &work.delivery.progress, parts.clock.now_ms())
-            {
+            let (policy, now_ms) = (&prepared.destination.retry, parts.clock.now_ms());
+            let progress = &mut work.delivery.progress;
+            if prepared.destination.enabled {
+                progress.resume(now_ms);
+            } else if progress.paused_since_ms.is_none() && self.dedicated {
+                // To the archive, with a note of the time from which `max_age` does not count: who is behind it in a tier
+                // gets there too.
+                progress.pause(now_ms);
+                return parts.outbox.to_tier(&work.delivery, 0, work.settle).await;
+            } else {
+                progress.pause(now_ms);
+            }
+            if prepared.destination.enabled && expired(policy, progress, now_ms) {
                 let detail = format!("older than max_age ({})", policy.max_age);
                 parts
                     .outbox
@@ -270,7 +303,7 @@ impl Reader {
                     .await;
                 return;
             }
-            let archived = parts.clock.now_ms() - work.delivery.progress.first_seen_ms;
+            let archived = now_ms - work.delivery.progress.first_seen_ms;
             let retention = parts.settings.archive.retention;
             if !prepared.destination.enabled && archived > retention.as_millis() {
                 let detail = format!("not enabled for longer than archive.retention ({retention})");

@@ -2,9 +2,12 @@
 //!
 //! A consumer group shares out the partitions; each is read by one task, from its own queue.
 //!
+//! Invariant: a topic that was made again under its name is read from its beginning: its id is compared at each assignment
+//! and every 5 s. Its events that were taken before go on.
 //! Invariant: a partition waits only for the bounds of its own ledger, for the memory of all, or while the
-//! configuration is stale; never for one destination.
+//! configuration is stale; never for one destination, but some milliseconds for one that is fast (`dispatch`).
 
+mod held_back;
 mod positions;
 mod worker;
 
@@ -28,6 +31,7 @@ use crate::kafka::commit::Assigned;
 use crate::kafka::consumer::{Assignments, Context, Queue, SplitConsumer, TopicPartition};
 use crate::kafka::outbox::Outbox;
 use crate::kafka::partition::{Bounds, Memory, Partition};
+use crate::kafka::topic_ids;
 use crate::telemetry::metrics::{CommitResult, KafkaClient, LedgerOwner, Metrics};
 use crate::telemetry::readiness::Readiness;
 use crate::wire::source::SourceReader;
@@ -35,11 +39,13 @@ use crate::wire::source::SourceReader;
 /// How often all positions are sent, changed or not.
 const KEEP: Duration = Duration::from_secs(1);
 
-/// For how long a commit is tried when partitions are taken away while the group is rebalancing again.
-const REVOKE_COMMIT: Duration = Duration::from_secs(2);
+/// For how long the last commit of partitions is tried. While others join, a commit waits behind the request to join and
+/// is then refused, as one of the generation before; the next one counts. Others join when they have given up what they
+/// have to, for which they may wait `ledger.revoke_timeout`.
+const FINAL_COMMIT: Duration = Duration::from_secs(10);
 
-/// For how long the last commit is tried.
-const FINAL_COMMIT: Duration = Duration::from_secs(5);
+/// For how long the ids of topics are waited for.
+const IDS: Duration = Duration::from_secs(5);
 
 /// What the role works with.
 #[derive(Debug, Clone)]
@@ -58,7 +64,7 @@ pub struct Parts {
     pub metrics: Metrics,
     /// Where to say what is missing.
     pub readiness: Readiness,
-    /// The wall clock.
+    /// The brokers' time.
     pub clock: Clock,
     /// Guards commit metadata.
     pub cluster_id: String,
@@ -70,8 +76,9 @@ struct Shared {
     assigned: Assigned,
     workers: Mutex<HashMap<TopicPartition, JoinHandle<()>>>,
     readers: Mutex<HashMap<Arc<str>, Arc<SourceReader>>>,
-    /// Topics that existed when this instance started.
-    existed: HashSet<String>,
+    held_back: held_back::Sample,
+    /// Topics that existed when this instance started, with their ids where these could be told.
+    existed: HashMap<Arc<str>, Option<Arc<str>>>,
     consumer: std::sync::OnceLock<Arc<SplitConsumer>>,
     runtime: Handle,
     shutdown: watch::Receiver<bool>,
@@ -114,21 +121,22 @@ impl Shared {
 
     /// Commits the positions of partitions that are read no more here, also those that were sent before: what became of
     /// these is not known. Tries again for a while, since the group may be rebalancing. Blocks.
-    fn commit_finally(
-        &self,
-        consumer: &BaseConsumer<Context>,
-        partitions: &[Arc<Partition>],
-        limit: Duration,
-    ) {
-        let until = std::time::Instant::now() + limit;
+    fn commit_finally(&self, consumer: &BaseConsumer<Context>, partitions: &[Arc<Partition>]) {
+        let until = std::time::Instant::now() + FINAL_COMMIT;
         loop {
+            // One that is sent in time may be answered late.
+            let last = std::time::Instant::now() > until;
             let sent = self
                 .assigned
                 .commit(consumer, partitions, true, CommitMode::Sync);
-            self.count_commit(sent.is_ok());
+            self.count_commit(if sent.is_ok() {
+                CommitResult::Committed
+            } else {
+                CommitResult::Failed
+            });
             match sent {
                 Ok(_) => return,
-                Err(error) if std::time::Instant::now() > until => {
+                Err(error) if last || consumer.assignment_lost() => {
                     tracing::warn!(error = %error, "the last positions could not be committed; events may be repeated");
                     return;
                 }
@@ -137,18 +145,41 @@ impl Shared {
         }
     }
 
-    fn send(&self, consumer: &SplitConsumer, even_unchanged: bool) {
-        if let Err(error) = self.assigned.send_all(consumer.client(), even_unchanged) {
-            tracing::warn!(error = %error, "positions could not be sent");
+    fn bounds(&self) -> Bounds {
+        Bounds {
+            events: self.parts.settings.ledger.events,
+            span: self.parts.settings.ledger.span,
         }
     }
 
-    fn count_commit(&self, committed: bool) {
-        let result = if committed {
-            CommitResult::Committed
-        } else {
-            CommitResult::Failed
-        };
+    /// Looks up the ids of topics, and tells the workers and the log where one was made again. Blocks.
+    fn note_ids(
+        &self,
+        consumer: &BaseConsumer<Context>,
+        topics: &[Arc<str>],
+    ) -> HashMap<Arc<str>, Arc<str>> {
+        let ids = topic_ids::look_up(consumer.client(), topics, IDS);
+        for topic in self.assigned.note_ids(&ids) {
+            tracing::error!(
+                kafka.topic = %topic,
+                "the topic was deleted and made again: what was not read of the old one is gone, the new one is read from its beginning"
+            );
+        }
+        ids
+    }
+
+    fn send(&self, consumer: &SplitConsumer, even_unchanged: bool) {
+        match self.assigned.send_all(consumer.client(), even_unchanged) {
+            Ok(0) => {}
+            Ok(_) => self.count_commit(CommitResult::Sent),
+            Err(error) => {
+                self.count_commit(CommitResult::Failed);
+                tracing::warn!(error = %error, "positions could not be sent");
+            }
+        }
+    }
+
+    fn count_commit(&self, result: CommitResult) {
         self.parts
             .metrics
             .ledgers
@@ -172,14 +203,14 @@ impl std::fmt::Debug for Router {
 }
 
 impl Router {
-    /// Connects and joins the group.
+    /// Connects and joins the group. `existed`: the topics that there were at the start, with their ids where known.
     ///
     /// # Errors
     /// If librdkafka refuses the configuration.
     pub fn new(
         parts: Parts,
         config: &ClientConfig,
-        existed: HashSet<String>,
+        existed: HashMap<Arc<str>, Option<Arc<str>>>,
         shutdown: watch::Receiver<bool>,
     ) -> KafkaResult<Self> {
         let mut config = config.clone();
@@ -193,13 +224,13 @@ impl Router {
             assigned: Assigned::new(parts.cluster_id.clone()),
             workers: Mutex::default(),
             readers: Mutex::default(),
+            held_back: held_back::Sample::default(),
             existed,
             consumer: std::sync::OnceLock::new(),
             runtime: Handle::current(),
             shutdown,
             parts,
         });
-        let told = Arc::downgrade(&shared);
         let errors = shared
             .parts
             .metrics
@@ -207,19 +238,7 @@ impl Router {
             .errors
             .get(KafkaClient::Router)
             .clone();
-        let consumer = Arc::new(SplitConsumer::new(
-            "router",
-            &config,
-            errors,
-            move |result| {
-                let Some(shared) = told.upgrade() else { return };
-                shared.count_commit(result.is_ok());
-                if let Err(error) = result {
-                    tracing::debug!(error = %error, "positions were not committed; sending them again");
-                    shared.assigned.commit_again();
-                }
-            },
-        )?);
+        let consumer = Arc::new(SplitConsumer::new("router", &config, errors)?);
         if shared.consumer.set(Arc::clone(&consumer)).is_err() {
             unreachable!("a new role has no consumer yet");
         }
@@ -231,10 +250,14 @@ impl Router {
             .map(|name| subscription(name))
             .collect();
         let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
-        shared
-            .parts
-            .readiness
-            .set("sources", Err("no partitions are assigned yet"));
+        // Where no source topic is there yet, the group has nothing to answer with: that is warned of, and no reason to
+        // wait with all else.
+        let assigned = if shared.existed.is_empty() {
+            Ok(())
+        } else {
+            Err("no partitions are assigned yet")
+        };
+        shared.parts.readiness.set("sources", assigned);
         consumer.subscribe(&topics, RouterAssignments(Arc::clone(&shared)))?;
         Ok(Self { shared, consumer })
     }
@@ -265,7 +288,7 @@ impl Router {
             .await;
         let consumer = Arc::clone(&self.consumer);
         let closed = tokio::task::spawn_blocking(move || {
-            shared.commit_finally(consumer.client(), &shared.assigned.all(), FINAL_COMMIT);
+            shared.commit_finally(consumer.client(), &shared.assigned.all());
             consumer.close();
         });
         if closed.await.is_err() {
@@ -287,7 +310,7 @@ fn subscription(source: &str) -> String {
     }
 }
 
-/// Looks up lags every 5 s until the shutdown is told.
+/// Looks up lags and ids of topics every 5 s until the shutdown is told.
 async fn observe(shared: Arc<Shared>, consumer: Arc<SplitConsumer>) {
     let mut shutdown = shared.shutdown.clone();
     let mut tick = tokio::time::interval(Duration::from_secs(5));
@@ -300,7 +323,7 @@ async fn observe(shared: Arc<Shared>, consumer: Arc<SplitConsumer>) {
     }
 }
 
-/// Looks up how far behind each partition is.
+/// Looks up how far behind each partition is, and whether a topic was made again.
 async fn observe_lag(shared: &Arc<Shared>, consumer: &Arc<SplitConsumer>) {
     let (shared, consumer) = (Arc::clone(shared), Arc::clone(consumer));
     let looked = tokio::task::spawn_blocking(move || {
@@ -315,6 +338,14 @@ async fn observe_lag(shared: &Arc<Shared>, consumer: &Arc<SplitConsumer>) {
                     *lags.entry(name.to_owned()).or_default() += lag;
                 }
             });
+        let topics: HashSet<Arc<str>> = shared
+            .assigned
+            .all()
+            .iter()
+            .map(|partition| Arc::clone(partition.topic()))
+            .collect();
+        let topics: Vec<Arc<str>> = topics.into_iter().collect();
+        shared.note_ids(consumer.client(), &topics);
         for source in parts.settings.sources.keys() {
             let lag = lags.get(source).copied().unwrap_or(0);
             parts.metrics.source(source).lag.set(lag);
@@ -334,16 +365,21 @@ impl Assignments for RouterAssignments {
         partitions: &[TopicPartition],
     ) -> KafkaResult<Vec<Offset>> {
         let shared = &self.0;
+        let asked: HashSet<&TopicPartition> = partitions.iter().collect();
+        let limit = shared.parts.settings.ledger.revoke_timeout.0;
+        shared.runtime.block_on(
+            shared
+                .assigned
+                .former_settled(|key| asked.contains(key), limit),
+        );
         let starts = positions::resolve(shared, consumer, partitions)?;
-        let bounds = Bounds {
-            events: shared.parts.settings.ledger.events,
-            span: shared.parts.settings.ledger.span,
-        };
+        let bounds = shared.bounds();
         let mut offsets = Vec::with_capacity(starts.len());
         for ((topic, number), start) in partitions.iter().zip(starts) {
             shared.assigned.add(Partition::new(
                 Arc::clone(topic),
                 *number,
+                shared.assigned.identity(topic),
                 Some(start.position),
                 OffsetLedger::new(start.finished),
                 bounds,
@@ -387,7 +423,7 @@ impl Assignments for RouterAssignments {
         let limit = if stopping { Duration::ZERO } else { limit };
         shared.runtime.block_on(shared.finish(&taken, limit));
         if !lost {
-            shared.commit_finally(consumer, &taken, REVOKE_COMMIT);
+            shared.commit_finally(consumer, &taken);
         }
         self.tell_share();
     }

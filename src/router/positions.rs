@@ -3,7 +3,7 @@
 //! Invariant: `start` applies once: as soon as any partition of a source has a committed position, partitions without
 //! one appeared later and are read from their beginning.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,6 +31,12 @@ pub(super) fn resolve(
     consumer: &BaseConsumer<Context>,
     partitions: &[TopicPartition],
 ) -> KafkaResult<Vec<Position>> {
+    let topics: HashSet<Arc<str>> = partitions
+        .iter()
+        .map(|(topic, _)| Arc::clone(topic))
+        .collect();
+    let topics: Vec<Arc<str>> = topics.into_iter().collect();
+    let ids = shared.note_ids(consumer, &topics);
     let committed = shared.assigned.committed(consumer, partitions)?;
     // By source: a pattern's topics start together, since the first one's commit would make the others late ones.
     let mut first_starts: HashMap<&str, HashMap<TopicPartition, i64>> = HashMap::new();
@@ -42,7 +48,7 @@ pub(super) fn resolve(
             let source = shared.parts.settings.source_of(topic);
             let mut start = None;
             if let Some((name, source)) = source
-                && shared.existed.contains(&**topic)
+                && existed(shared, topic, ids.get(topic))
             {
                 if !first_starts.contains_key(name) {
                     let found = first_start(shared, consumer, topic, name, source.start)?;
@@ -63,7 +69,16 @@ pub(super) fn resolve(
             });
             continue;
         };
-        positions.push(if committed.position < low {
+        positions.push(if committed.of_another_topic {
+            tracing::warn!(
+                kafka.topic = %topic, kafka.partition = number, committed = committed.position,
+                "the committed position belongs to another topic, which was deleted and made again; reading this one from its beginning"
+            );
+            Position {
+                position: low,
+                finished: Vec::new(),
+            }
+        } else if committed.position < low {
             lost(shared, topic, *number, committed.position, low);
             Position {
                 position: low,
@@ -89,6 +104,14 @@ pub(super) fn resolve(
         consumer.commit(&late, CommitMode::Sync)?;
     }
     Ok(positions)
+}
+
+/// Whether this very topic was there when the instance started: one that was made again under its name appeared later.
+fn existed(shared: &Shared, topic: &Arc<str>, id: Option<&Arc<str>>) -> bool {
+    match (shared.existed.get(topic), id) {
+        (Some(Some(then)), Some(now)) => then == now,
+        (found, _) => found.is_some(),
+    }
 }
 
 /// Counts and tells what retention deleted before it was read.
@@ -123,17 +146,13 @@ fn first_start(
     source: &str,
     from: Start,
 ) -> KafkaResult<HashMap<TopicPartition, i64>> {
-    let of_source = |name: &&String| {
+    let of_source = |name: &&Arc<str>| {
         let found = shared.parts.settings.source_of(name);
         found.is_some_and(|(other, _)| other == source)
     };
     let mut known: Vec<Arc<str>> = vec![Arc::clone(topic)];
-    let others = shared.existed.iter().filter(of_source);
-    known.extend(
-        others
-            .filter(|name| ***name != **topic)
-            .map(|name| Arc::from(name.as_str())),
-    );
+    let others = shared.existed.keys().filter(of_source);
+    known.extend(others.filter(|name| *name != topic).cloned());
     let mut keys: Vec<TopicPartition> = Vec::new();
     for name in &known {
         keys.extend(

@@ -9,19 +9,26 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::BorrowedMessage;
 
 use super::{Shared, positions};
+use crate::catalog::Found;
 use crate::dispatch::Work;
+use crate::domain::content::Content;
 use crate::domain::delivery::{DeadLetterReason, Delivery, Progress};
 use crate::domain::event::Event;
+use crate::domain::offset_ledger::OffsetLedger;
+use crate::domain::subscription_index::Verdict;
 use crate::kafka::consumer::Queue;
 use crate::kafka::partition::{Partition, Settle};
 use crate::kafka::record;
 use crate::sinks::prepared::Prepared;
-use crate::telemetry::metrics::SourceMetrics;
+use crate::telemetry::metrics::{FilterResult, SourceMetrics};
 use crate::wire::HeaderView;
 use crate::wire::source::SourceReader;
 
 /// An event with so many hops through our Kafka destinations goes round in a circle.
 const MAX_HOPS: u8 = 8;
+
+/// For how long Kafka is asked for the bounds of a partition.
+const LIMIT: Duration = Duration::from_secs(10);
 
 /// After so many records other tasks get their turn.
 const TURN: u32 = 64;
@@ -32,7 +39,9 @@ pub(super) struct Worker {
     partition: Arc<Partition>,
     reader: Arc<SourceReader>,
     metrics: SourceMetrics,
-    found: Vec<Arc<Prepared>>,
+    found: Found,
+    /// The changes of topics that were looked at.
+    changes: u64,
 }
 
 impl Worker {
@@ -57,7 +66,8 @@ impl Worker {
             queue,
             partition,
             reader,
-            found: Vec::new(),
+            found: Found::default(),
+            changes: 0,
         })
     }
 
@@ -73,6 +83,10 @@ impl Worker {
             self.partition.wait_for_room().await;
             if self.partition.is_revoked() {
                 return;
+            }
+            if self.was_made_again() {
+                self.start_over().await;
+                continue;
             }
             if self.shared.parts.catalog.is_stale() {
                 tokio::select! {
@@ -130,13 +144,23 @@ impl Worker {
             let record = record::copy(message, self.queue.topic());
             return Step::DeadRecord(record, DeadLetterReason::Loop, detail, settle);
         }
-        self.shared.parts.catalog.matching(
-            &metadata.tenant,
-            self.queue.topic(),
-            &metadata.event_type,
-            &mut self.found,
-        );
-        if self.found.is_empty() {
+        let id = || metadata.id(&view);
+        let content = Content::new(self.reader.parts(&view, &metadata, &id));
+        let (catalog, found) = (&self.shared.parts.catalog, &mut self.found);
+        catalog.matching(&metadata.tenant, &content, found);
+        for (dialect, verdict) in found.verdicts.iter() {
+            let result = match verdict {
+                Verdict::Matched => FilterResult::Matched,
+                Verdict::FilteredOut => FilterResult::FilteredOut,
+                Verdict::Malformed => FilterResult::Malformed,
+            };
+            self.metrics.filtered.get(dialect).get(result).inc();
+        }
+        if found.verdicts.iter().next().is_some() {
+            let sample = &self.shared.held_back;
+            sample.tell(catalog, &metadata.tenant, &content, &id, now_ms);
+        }
+        if found.taken.is_empty() && found.malformed.is_empty() {
             self.metrics.events_unmatched.inc();
             settle.done();
             return Step::Nothing;
@@ -156,16 +180,24 @@ impl Worker {
                     .await;
             }
             Step::Deliver(event, now_ms, settle) => {
-                let one_of_several = self.found.len() > 1;
-                for prepared in self.found.drain(..) {
-                    let delivery = Delivery {
-                        event: Arc::clone(&event),
-                        destination: prepared.destination.id.clone(),
-                        document_offset: prepared.document_offset,
-                        progress: Progress::new(now_ms),
-                    };
+                let found = &mut self.found;
+                let one_of_several = found.taken.len() + found.malformed.len() > 1;
+                let delivery = |prepared: &Prepared| Delivery {
+                    event: Arc::clone(&event),
+                    destination: prepared.destination.id.clone(),
+                    document_offset: prepared.document_offset,
+                    progress: Progress::new(now_ms),
+                };
+                for (prepared, detail) in found.malformed.drain(..) {
+                    let (delivery, reason) = (delivery(&prepared), DeadLetterReason::Malformed);
+                    let outbox = &self.shared.parts.outbox;
+                    outbox
+                        .dead_letter(&delivery, reason, &detail, settle.split())
+                        .await;
+                }
+                for prepared in found.taken.drain(..) {
                     let work = Work {
-                        delivery,
+                        delivery: delivery(&prepared),
                         settle: settle.split(),
                         tier: None,
                         one_of_several,
@@ -190,20 +222,82 @@ impl Worker {
         }
     }
 
-    /// The position is not in the partition any more: counts what was lost and goes on with the oldest record.
+    /// Whether the topic is another one than that which the partition belongs to.
+    fn was_made_again(&mut self) -> bool {
+        let changes = self.shared.assigned.changes();
+        if changes == self.changes {
+            return false;
+        }
+        let identity = self.shared.assigned.identity(self.queue.topic());
+        if identity != *self.partition.identity() {
+            return true;
+        }
+        self.changes = changes;
+        false
+    }
+
+    /// Reads the topic that was made again from its beginning. What was taken from the old one goes on and settles
+    /// nothing here.
+    async fn start_over(&mut self) {
+        let (shared, before) = (Arc::clone(&self.shared), Arc::clone(&self.partition));
+        let started = tokio::task::spawn_blocking(move || {
+            let (topic, number) = (before.topic(), before.number());
+            let consumer = shared.consumer.get()?;
+            let begin = consumer.client().fetch_watermarks(topic, number, LIMIT);
+            let begin = begin.and_then(|(low, _)| {
+                consumer.go_to(topic, number, rdkafka::Offset::Offset(low))?;
+                Ok(low)
+            });
+            match begin {
+                Ok(low) => {
+                    let after = Partition::new(
+                        Arc::clone(topic),
+                        number,
+                        shared.assigned.identity(topic),
+                        Some(low),
+                        OffsetLedger::new([]),
+                        shared.bounds(),
+                        Arc::clone(&shared.parts.memory),
+                    );
+                    let held = shared.assigned.replace(&before, Arc::clone(&after));
+                    held.then_some(after)
+                }
+                Err(error) => {
+                    tracing::warn!(kafka.topic = %topic, kafka.partition = number, error = %error, "a topic that was made again cannot be read yet");
+                    None
+                }
+            }
+        });
+        match started.await {
+            Ok(Some(after)) => self.partition = after,
+            Ok(None) => tokio::select! {
+                () = self.partition.revoked() => {}
+                () = tokio::time::sleep(Duration::from_secs(1)) => {}
+            },
+            Err(error) => tracing::error!(error = %error, "starting over panicked"),
+        }
+    }
+
+    /// The position is not in the partition any more: counts what was lost and goes on with the oldest record, unless the
+    /// topic was made again.
     async fn go_to_oldest(&self) {
         let (shared, topic, number) = (
             Arc::clone(&self.shared),
             Arc::clone(self.queue.topic()),
             self.queue.number(),
         );
-        let position = self.partition.position();
+        let position = self.partition.next_offset();
+        let identity = Arc::clone(self.partition.identity());
         let moved = tokio::task::spawn_blocking(move || {
             let Some(consumer) = shared.consumer.get() else {
                 return;
             };
-            let limit = Duration::from_secs(10);
-            match consumer.client().fetch_watermarks(&topic, number, limit) {
+            shared.note_ids(consumer.client(), std::slice::from_ref(&topic));
+            if shared.assigned.identity(&topic) != identity {
+                // The reading starts over.
+                return;
+            }
+            match consumer.client().fetch_watermarks(&topic, number, LIMIT) {
                 Ok((low, _)) => {
                     if let Some(position) = position
                         && position < low

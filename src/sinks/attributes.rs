@@ -12,6 +12,9 @@ use super::Outgoing;
 /// How often the event has passed through a service like this one. Sources read it.
 pub(super) const HOPS: &str = "posthaste-hops";
 
+/// Says that the event is a sample, sent to see whether the destination works.
+pub(super) const TEST: &str = "posthaste-test";
+
 /// A name and its value.
 pub(super) type Attribute<'a> = (Cow<'static, str>, Cow<'a, str>);
 
@@ -21,12 +24,9 @@ pub(super) fn hops(outgoing: &Outgoing<'_>) -> u8 {
 }
 
 /// The attributes of one attempt: `event-id`, `event-type`, `event-time` (RFC 3339), `tenant`, `posthaste-attempt` (from
-/// 1), `posthaste-hops`, and `posthaste-replay` where one is going on. Sources read the first two, the tenant and the hops
+/// 1), `posthaste-hops`, `posthaste-replay` where one is going on, and
+/// `posthaste-test` of a sample event. Sources read the first two, the tenant and the hops
 /// by the same names.
-#[allow(
-    dead_code,
-    reason = "the first sink whose messages have attributes comes next"
-)]
 pub(super) fn attributes<'a>(outgoing: &Outgoing<'a>) -> Vec<Attribute<'a>> {
     let event = outgoing.event;
     let mut attributes = Vec::with_capacity(8);
@@ -41,6 +41,9 @@ pub(super) fn attributes<'a>(outgoing: &Outgoing<'a>) -> Vec<Attribute<'a>> {
     add(HOPS, hops(outgoing).to_string().into());
     if let Some(replay) = outgoing.replay {
         add("posthaste-replay", replay.into());
+    }
+    if outgoing.is_test() {
+        add(TEST, "true".into());
     }
     attributes
 }
@@ -86,6 +89,21 @@ mod tests {
                 "posthaste-replay: repair_20260131080000",
             ]
         );
+    }
+
+    #[test]
+    fn a_sample_event_says_so() {
+        let destination = DestinationId::parse("acme/hooks").expect("id");
+        let mut event = event(Some(b"{}"));
+        event.event_type = "posthaste.test".into();
+        let attributes = attributes(&Outgoing {
+            event: &event,
+            destination: &destination,
+            attempt: 1,
+            replay: None,
+            now_ms: 0,
+        });
+        assert!(attributes.contains(&("posthaste-test".into(), "true".into())));
     }
 
     #[test]

@@ -3,13 +3,14 @@
 use std::cell::RefCell;
 use std::time::Duration;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde_json::{Map, Value};
 
 use crate::config::faults::Fault;
 use crate::config::settings::Settings;
 use crate::domain::units::Span;
 
-/// The time limit that a destination has where its document says nothing, unless the settings allow less.
+/// How long an attempt takes at most where the document says nothing, unless the settings allow less.
 const TIMEOUT: Duration = Duration::from_secs(20);
 
 /// Time limits below this one are mistakes of unit.
@@ -83,6 +84,11 @@ impl<'a> Fields<'a> {
         self.faults.add(self.at(name), message);
     }
 
+    /// Notes a mistake at a pointer below the object.
+    pub(super) fn fault_at(&self, pointer: String, message: impl Into<String>) {
+        self.faults.add(pointer, message);
+    }
+
     /// Notes a mistake in the object as a whole.
     pub(super) fn fault_here(&self, message: impl Into<String>) {
         self.faults.add(self.pointer.clone(), message);
@@ -116,6 +122,37 @@ impl<'a> Fields<'a> {
             self.fault(name, "is missing");
         }
         self.text(name)
+    }
+
+    /// A field that is true or false.
+    pub(super) fn flag(&mut self, name: &'static str) -> Option<bool> {
+        match self.value(name)? {
+            Value::Bool(flag) => Some(*flag),
+            _ => {
+                self.fault(name, "must be `true` or `false`");
+                None
+            }
+        }
+    }
+
+    /// The field `timeout`: how long an attempt takes at most.
+    pub(super) fn timeout(&mut self, settings: &Settings) -> Duration {
+        let max = settings.webhook.timeout_max;
+        let Some(text) = self.text("timeout") else {
+            return TIMEOUT.min(max.0);
+        };
+        match text.parse::<Span>() {
+            Ok(span) if (TIMEOUT_MIN..=max.0).contains(&span.0) => return span.0,
+            Ok(span) => self.fault(
+                "timeout",
+                format!(
+                    "`{span}` is not between {} and {max} (setting webhook.timeout_max)",
+                    Span(TIMEOUT_MIN)
+                ),
+            ),
+            Err(invalid) => self.fault("timeout", invalid.to_string()),
+        }
+        TIMEOUT
     }
 
     /// A field that is an object.
@@ -152,22 +189,12 @@ impl<'a> Fields<'a> {
     }
 }
 
-/// Reads the field `timeout`: how long an attempt may take.
-pub(super) fn timeout(fields: &mut Fields<'_>, settings: &Settings) -> Duration {
-    let max = settings.webhook.timeout_max;
-    let Some(text) = fields.text("timeout") else {
-        return TIMEOUT.min(max.0);
-    };
-    match text.parse::<Span>() {
-        Ok(span) if (TIMEOUT_MIN..=max.0).contains(&span.0) => return span.0,
-        Ok(span) => fields.fault(
-            "timeout",
-            format!(
-                "`{span}` is not between {} and {max} (setting webhook.timeout_max)",
-                Span(TIMEOUT_MIN)
-            ),
-        ),
-        Err(invalid) => fields.fault("timeout", invalid.to_string()),
-    }
-    TIMEOUT
+/// The schema of the field `timeout`.
+pub(super) fn timeout_schema() -> Schema {
+    let span = Span::json_schema(&mut SchemaGenerator::default());
+    json_schema!({
+        "description": "How long an attempt takes at most, its answer included; bounded by the setting webhook.timeout_max.",
+        "anyOf": [span, {"type": "null"}],
+        "default": "20s"
+    })
 }

@@ -10,7 +10,8 @@
 //!  "error":"503 Service Unavailable"}
 //! ```
 //!
-//! `hops` and `internal` stand beside them where they are not 0. Unknown keys are skipped on reading, so that later
+//! `hops`, `internal` and `paused` (milliseconds) stand beside them where they are not 0, and `paused_since` while the
+//! destination is not enabled. Unknown keys are skipped on reading, so that later
 //! versions may add some; what an older reader must not overlook needs a new `v`.
 //!
 //! Invariant: the first header `ph` is ours; one that the event itself carries follows and survives.
@@ -70,6 +71,14 @@ struct Packed<'a> {
     trigger: Trigger,
     #[serde(rename = "seen")]
     first_seen_ms: i64,
+    #[serde(rename = "paused", default, skip_serializing_if = "is_zero")]
+    paused_ms: i64,
+    #[serde(
+        rename = "paused_since",
+        default,
+        skip_serializing_if = "Option::is_none"
+    )]
+    paused_since_ms: Option<i64>,
     #[serde(rename = "due")]
     due_ms: i64,
     #[serde(rename = "past", default, skip_serializing_if = "<[_]>::is_empty")]
@@ -143,6 +152,8 @@ pub(super) fn pack(delivery: &Delivery) -> Bytes {
         internal: progress.internal,
         trigger: progress.trigger,
         first_seen_ms: progress.first_seen_ms,
+        paused_ms: progress.paused_ms,
+        paused_since_ms: progress.paused_since_ms,
         due_ms: progress.due_ms,
         history: Cow::Borrowed(&[]),
         last_error: progress
@@ -208,6 +219,8 @@ pub(super) fn unpack(
             internal: packed.internal,
             trigger: packed.trigger,
             first_seen_ms: packed.first_seen_ms,
+            paused_ms: packed.paused_ms,
+            paused_since_ms: packed.paused_since_ms,
             due_ms: packed.due_ms,
             history: packed.history.into_owned(),
             last_error: packed.last_error.map(Into::into),

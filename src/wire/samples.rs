@@ -61,6 +61,8 @@ pub(super) fn delivery() -> Delivery {
             internal: 3,
             trigger: Trigger::Retry,
             first_seen_ms: 1_767_225_600_100,
+            paused_ms: 0,
+            paused_since_ms: None,
             due_ms: 1_767_225_635_000,
             history: vec![
                 PastAttempt {
@@ -197,15 +199,25 @@ fn any_progress() -> impl Strategy<Value = Progress> {
         (any::<i64>(), any::<i64>()),
         prop::collection::vec(any_past(), 0..=Progress::HISTORY),
         prop::option::of(".{0,64}"),
+        (any::<i64>(), any::<Option<i64>>()),
     )
         .prop_map(
-            |((attempts, counted, internal), trigger, (first_seen_ms, due_ms), history, error)| {
+            |(
+                (attempts, counted, internal),
+                trigger,
+                (first_seen_ms, due_ms),
+                history,
+                error,
+                (paused_ms, paused_since_ms),
+            )| {
                 Progress {
                     attempts,
                     counted,
                     internal,
                     trigger,
                     first_seen_ms,
+                    paused_ms,
+                    paused_since_ms,
                     due_ms,
                     history,
                     last_error: error.map(Into::into),

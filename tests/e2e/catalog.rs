@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 
 use crate::support::events::{event_id, numbered};
-use crate::support::receiver::Receiver;
+use crate::support::receiver::{Answer, Receiver};
+use crate::support::records::header;
 use crate::support::scene::{Scene, webhook, with};
 
 #[tokio::test]
@@ -186,4 +187,49 @@ async fn what_comes_for_a_disabled_destination_waits_until_it_is_enabled() {
             .iter()
             .all(|request| request.header("webhook-attempt") == "1")
     );
+}
+
+#[tokio::test]
+async fn max_age_does_not_count_the_time_in_which_a_destination_is_not_enabled() {
+    let scene = Scene::new("max-age").await;
+    let receiver = Receiver::start().await;
+    receiver.on("/pauses", |request| {
+        match request.header("webhook-attempt") {
+            "1" => Answer::Status(500),
+            _ => Answer::Status(200),
+        }
+    });
+    receiver.on("/fails", |_| Answer::Status(500));
+    let age = |age: &str| json!({"retry": {"max_age": age, "delays": ["1s"]}});
+    let document = with(&webhook(&receiver.url("/pauses")), &age("2s"));
+    scene.put("pauses", &document).await;
+    // Tells when more time has passed than the other one's events have.
+    let longer = with(&webhook(&receiver.url("/fails")), &age("5s"));
+    scene.put("fails", &longer).await;
+    let posthaste = scene.serve().await;
+    scene.publish(&numbered(0..1)).await;
+    receiver.until_requests("/pauses", 1).await;
+    let paused = with(&document, &json!({"enabled": false}));
+    let offset = scene.put("pauses", &paused).await;
+    scene.in_force(&posthaste, offset).await;
+    scene.publish(&numbered(1..2)).await;
+    let mut dead = scene.kafka.follow(&scene.own("dead-letter"));
+    let records = dead
+        .until("both events of the other destination", |records| {
+            records.len() >= 2
+        })
+        .await;
+    for record in records {
+        assert_eq!(header(record, "destination"), Some("default/fails"));
+        assert_eq!(header(record, "reason"), Some("expired"));
+    }
+    scene.put("pauses", &document).await;
+    let requests = receiver
+        .until("/pauses", "both events", |requests| {
+            let delivered = requests.iter().filter(|request| request.delivered());
+            delivered.count() == 2
+        })
+        .await;
+    assert_eq!(requests.len(), 4, "each failed once");
+    scene.settled().await;
 }

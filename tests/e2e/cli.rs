@@ -2,11 +2,12 @@
 
 use serde_json::json;
 
-use crate::support::cli::{Done, posthaste, with_config};
+use crate::support::cli::{Done, head, posthaste, with_config};
 use crate::support::events::{event_id, numbered};
 use crate::support::kafka::Kafka;
 use crate::support::posthaste::Posthaste;
-use crate::support::receiver::Receiver;
+use crate::support::pubsub::PubSub;
+use crate::support::receiver::{Answer, Receiver};
 use crate::support::records::header;
 use crate::support::scene::{Scene, webhook, with};
 use crate::support::settings::Settings;
@@ -224,6 +225,86 @@ async fn destinations_are_put_read_listed_and_deleted_over_their_topic() {
 }
 
 #[tokio::test]
+async fn a_destination_is_tested_with_a_marked_event_and_advice() {
+    let scene = Scene::new("test").await;
+    let receiver = Receiver::start().await;
+    let config = scene.settings().write(&unique("test"));
+    let run = async |what: &str, input: &str| {
+        let arguments = ["destinations", "test", what, "--output", "json"];
+        with_config(&config, &arguments, input).await
+    };
+    scene.put("well", &webhook(&receiver.url("/well"))).await;
+
+    let done = run("well", "").await;
+    done.says(0, &[]);
+    let told = done.json();
+    assert_eq!(
+        (&told["outcome"], &told["status"]),
+        (&json!("delivered"), &json!(204))
+    );
+    assert!(
+        told["latency_ms"].as_f64().is_some_and(|ms| ms > 0.0),
+        "{told}"
+    );
+    let requests = receiver.requests("/well");
+    assert_eq!(requests.len(), 1);
+    assert_eq!(requests[0].id(), told["event_id"]);
+    assert_eq!(requests[0].header("webhook-event-type"), "posthaste.test");
+    assert_eq!(requests[0].header("posthaste-test"), "true");
+    let arguments = ["destinations", "test", "default/well"];
+    with_config(&config, &arguments, "")
+        .await
+        .says(0, &["delivered", "204", "advice"]);
+
+    // The same for a document that stands nowhere yet, of any sink.
+    receiver.on("/v1/publish", |_| Answer::Status(401));
+    let document = json!({"id": "gateway", "sink": {
+        "type": "hookdeck", "source": "orders", "api_key": "c4nary", "endpoint": receiver.url("/v1/publish")
+    }});
+    let done = run("-", &document.to_string()).await;
+    done.says(1, &["\"auth\"", "`api_key`"]);
+    assert!(!done.text().contains("c4nary"), "{done:#?}");
+    assert_eq!(
+        receiver.requests("/v1/publish")[0].header("posthaste-test"),
+        "true"
+    );
+
+    let private = json!({"id": "private", "sink": {"type": "webhook", "url": "https://10.0.0.1/"}});
+    run("-", &private.to_string())
+        .await
+        .says(1, &["refused", "posthaste egress"]);
+    let wrong = with(&private, &json!({"sink": {"colour": "red"}}));
+    run("-", &wrong.to_string())
+        .await
+        .says(1, &["/sink/colour"]);
+    run("nobody", "").await.says(1, &["nobody"]);
+    assert!(
+        scene.kafka.topics(&scene.own("attempts")).is_empty(),
+        "nothing is written"
+    );
+}
+
+#[tokio::test]
+async fn a_destination_of_pubsub_is_tested_too() {
+    let server = PubSub::shared();
+    let id = unique("topic");
+    let messages = server.topic(&id).await;
+    let settings = Settings::new("127.0.0.1:1", "group", "test.");
+    let config = settings.write(&unique("test"));
+    for (topic, code, word) in [(&*id, 0, "delivered"), ("nothing", 1, "not_found")] {
+        let document = json!({"id": "topic", "sink": PubSub::sink(topic, server.address)});
+        let arguments = ["destinations", "test", "-"];
+        let done = with_config(&config, &arguments, &document.to_string()).await;
+        done.says(code, &[word]);
+        assert!(!done.text().contains("PRIVATE KEY"), "{done:#?}");
+    }
+    let marked = crate::support::wait::until("the event", async || {
+        messages.lock().expect("no holder panics").first().cloned()
+    });
+    assert_eq!(marked.await.attributes["posthaste-test"], "true");
+}
+
+#[tokio::test]
 async fn egress_judges_each_line_without_a_kafka() {
     let lines = [
         ("https://93.184.216.34/hooks", "allowed"),
@@ -305,4 +386,19 @@ async fn dev_needs_nothing_else_and_accounts_for_everything() {
         0,
         &["dead", "retr", "posthaste publish", "http://127.0.0.1:"],
     );
+    // Without an end, but nobody looks any more. Not beside the first: both would like the same port.
+    let done = head(&["dev"], "").await;
+    assert_eq!((done.code, &*done.stderr), (0, ""));
+}
+
+#[tokio::test]
+async fn a_command_whose_output_is_closed_ends_quietly() {
+    let rule = r#"{"id": 1, "dialect": "shopify", "rule": "a:1", "event": {}}"#;
+    let rules = format!("{rule}\n").repeat(20_000);
+    let urls = "http://127.0.0.1/\n".repeat(20_000);
+    for (arguments, input) in [(&["filter", "batch"][..], &*rules), (&["egress"], &*urls)] {
+        let done = head(arguments, input).await;
+        assert!(!done.stdout.is_empty(), "{arguments:?} wrote a line");
+        assert_eq!((done.code, &*done.stderr), (0, ""), "{arguments:?}");
+    }
 }

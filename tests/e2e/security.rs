@@ -11,7 +11,6 @@ use crate::support::kafka::Kafka;
 use crate::support::posthaste::Posthaste;
 use crate::support::receiver::{Answer, Receiver};
 use crate::support::scene::{Scene, webhook, with};
-use crate::support::settings::Settings;
 use crate::support::{signature, unique};
 
 fn secret(byte: u8) -> String {
@@ -132,43 +131,14 @@ async fn credentials_and_headers_of_a_destination_reach_its_receiver() {
     );
 }
 
-/// Settings that come in over the listener with TLS and SASL/SCRAM.
-fn secured(scene: &Scene) -> Settings {
-    let sasl = scene.kafka.sasl.clone().expect("a secured broker");
-    let mut settings = scene.settings();
-    settings.set("kafka.brokers", sasl.bootstrap.as_str());
-    for (name, value) in sasl.properties() {
-        settings.property(name, &value);
-    }
-    settings
-}
-
-/// What the handbook tells an operator to grant (`docs/operations.md`).
-fn grant(scene: &Scene, with_groups: bool) {
-    let prefixed = ["--resource-pattern-type", "prefixed"];
-    scene.kafka.allow(
-        &[&["--topic", &scene.prefix], &prefixed[..]].concat(),
-        &["Create", "Read", "Write", "DescribeConfigs", "Delete"],
-    );
-    scene
-        .kafka
-        .allow(&["--topic", &scene.topic], &["Read", "DescribeConfigs"]);
-    if with_groups {
-        scene.kafka.allow(
-            &[&["--group", &scene.group], &prefixed[..]].concat(),
-            &["Read"],
-        );
-    }
-}
-
 #[tokio::test]
 async fn events_flow_over_tls_and_scram_with_no_more_rights_than_granted() {
     let scene = Scene::on(Kafka::shared_secured(), "secured", 1).await;
-    grant(&scene, true);
+    scene.grant(true);
     let receiver = Receiver::start().await;
     receiver.in_turn("/all", [Answer::Status(500), Answer::Status(200)]);
     scene.put("all", &webhook(&receiver.url("/all"))).await;
-    let settings = secured(&scene);
+    let settings = scene.settings_over_sasl();
     let config = settings.write(&unique("secured"));
     with_config(&config, &["check"], "").await.says(0, &[]);
     let posthaste = Posthaste::start(&settings).await;
@@ -184,7 +154,7 @@ async fn events_flow_over_tls_and_scram_with_no_more_rights_than_granted() {
 #[tokio::test]
 async fn a_missing_permission_is_named_with_operation_and_resource() {
     let scene = Scene::on(Kafka::shared_secured(), "denied", 1).await;
-    let config = secured(&scene).write(&unique("denied"));
+    let config = scene.settings_over_sasl().write(&unique("denied"));
     // Nothing is allowed: topics are not even visible.
     let done = with_config(&config, &["check"], "").await;
     assert_eq!(done.code, 1, "{done:#?}");
@@ -193,7 +163,7 @@ async fn a_missing_permission_is_named_with_operation_and_resource() {
         assert!(text.contains(word), "`{word}` is missing in {done:#?}");
     }
     // All but the group.
-    grant(&scene, false);
+    scene.grant(false);
     let done = with_config(&config, &["check"], "").await;
     assert_eq!(done.code, 1, "{done:#?}");
     let text = done.text().to_lowercase();

@@ -7,10 +7,11 @@ use posthaste::telemetry::metrics::{Metrics, Sets};
 
 use crate::source::{read, root};
 
-const DOCUMENTS: [&str; 5] = [
+const DOCUMENTS: [&str; 6] = [
     "README.md",
     "ARCHITECTURE.md",
     "CHANGELOG.md",
+    "docs/filters.md",
     "docs/operations.md",
     "docs/sinks.md",
 ];

@@ -1,8 +1,9 @@
 //! A module imports only from lower layers; modules of one layer never import each other.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
-use crate::source::{SourceFile, files, root};
+use crate::source::{SourceFile, files, read, root};
 
 /// The layer of each module, from the rules up to the process.
 const LAYERS: [(&str, u8); 19] = [
@@ -46,12 +47,16 @@ fn layer(module: &str) -> Option<u8> {
 /// What counts as one module: a folder or file below `src/`; each sink is one by itself.
 fn unit(path: &[String]) -> String {
     match path {
-        [sinks, name, ..] if sinks == "sinks" && root().join("src/sinks").join(name).is_dir() => {
-            format!("sinks/{name}")
-        }
+        [sinks, name, ..] if sinks == "sinks" && is_sink(name) => format!("sinks/{name}"),
         [first, ..] => first.clone(),
         [] => String::new(),
     }
+}
+
+/// Whether a folder of `src/sinks` is a sink: those in the registry. Others hold what several sinks share.
+fn is_sink(name: &str) -> bool {
+    static REGISTRY: LazyLock<String> = LazyLock::new(|| read("src/sinks/mod.rs"));
+    REGISTRY.contains(&format!("\" {name}::")) && root().join("src/sinks").join(name).is_dir()
 }
 
 /// What is wrong with `file` importing `path`, if anything is.

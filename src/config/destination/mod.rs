@@ -11,19 +11,22 @@ use serde_json::{Value, json};
 use super::faults::{Fault, Findings, child};
 use super::settings::Settings;
 use super::{read, strict_json, words};
-use crate::domain::destination::{DeliveryPolicy, Destination, RetryPolicy, Subscription};
+use crate::domain::destination::{DeliveryPolicy, Destination, RetryPolicy};
 use crate::domain::ids::{DestinationId, TenantId};
 
 #[cfg(test)]
 mod random_tests;
 mod rules;
+mod subscription;
 #[cfg(test)]
 mod tests;
+
+use subscription::Subscription;
 
 /// The largest document, in bytes.
 pub const BYTES_MAX: usize = 256 << 10;
 /// How deep objects and lists may be nested.
-pub const DEPTH_MAX: usize = 32;
+pub const DEPTH_MAX: usize = 72;
 const METADATA_MAX: usize = 32;
 
 /// A destination: where events go, which ones, how fast and how stubbornly. The value of a record in the topic
@@ -53,7 +56,7 @@ pub(super) struct Document {
     sink: Value,
     /// Which events it receives; absent: every event of the tenant. An event that several match is delivered once.
     #[serde(default)]
-    #[schemars(length(max = rules::SUBSCRIPTIONS_MAX))]
+    #[schemars(length(max = subscription::SUBSCRIPTIONS_MAX))]
     subscriptions: Option<Vec<Subscription>>,
     /// How much at once.
     #[serde(default)]
@@ -192,8 +195,10 @@ fn checked(
             format!("there are {found} entries; at most {METADATA_MAX} are allowed"),
         );
     }
-    let subscriptions = document.subscriptions.as_deref().unwrap_or_default();
-    rules::subscriptions(subscriptions, knows_topic, findings);
+    let subscriptions = document
+        .subscriptions
+        .as_deref()
+        .map(|all| subscription::check(all, value, knows_topic, limits, findings));
     let concurrency = document.delivery.concurrency;
     rules::within(findings, "/delivery/concurrency", concurrency, 1..=1000);
     rules::retry(&document.retry, limits, findings);
@@ -207,7 +212,7 @@ fn checked(
         metadata: document.metadata,
         enabled: document.enabled,
         sink: document.sink,
-        subscriptions: document.subscriptions,
+        subscriptions,
         delivery: document.delivery,
         retry: document.retry,
     })
@@ -218,7 +223,10 @@ fn stand_ins() -> Value {
     json!({
         "id": "x",
         "sink": {"type": "x"},
-        "subscriptions": [{"topics": ["x"], "event_types": ["x"]}],
+        "subscriptions": [{
+            "topics": ["x"], "event_types": ["x"],
+            "filter": {"dialect": "hookdeck", "scope": "body", "rule": {}},
+        }],
         "retry": {"delays": ["1s"]},
     })
 }
@@ -229,16 +237,6 @@ fn not_supported(tree: &Value) -> Vec<Fault> {
     if tree.pointer("/delivery/ordering") == Some(&json!("key")) {
         let message = "\"ordering\": \"key\" is not supported yet; leave it out or write \"none\"";
         faults.push(Fault::new("/delivery/ordering", message));
-    }
-    let subscriptions = tree.get("subscriptions").and_then(Value::as_array);
-    for (index, subscription) in subscriptions.into_iter().flatten().enumerate() {
-        if subscription.get("filter").is_some() {
-            let pointer = format!("/subscriptions/{index}/filter");
-            faults.push(Fault::new(
-                pointer,
-                "\"filter\" is not supported yet; leave it out",
-            ));
-        }
     }
     let off = json!({"enabled": false});
     for (key, nothing) in [

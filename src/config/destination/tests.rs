@@ -2,10 +2,12 @@
 
 use serde_json::{Value, json};
 
-use super::{BYTES_MAX, parse, parse_document};
+use super::{BYTES_MAX, DEPTH_MAX, parse, parse_document};
 use crate::config::defaults;
 use crate::config::faults::Fault;
-use crate::domain::destination::{BackoffKind, DeliveryPolicy, Destination, RetryPolicy};
+use crate::domain::destination::{BackoffKind, DeliveryPolicy, Destination, RetryPolicy, Scope};
+use crate::domain::filter::Dialect;
+use crate::domain::filter::json::Document;
 
 fn read(document: &Value) -> Result<Destination, Vec<Fault>> {
     let value = document.to_string();
@@ -40,7 +42,8 @@ pub(super) fn full() -> Value {
         "enabled": true,
         "sink": {"type": "webhook", "url": "https://example.com/hooks", "signing": {"secret": "whsec_x"}, "timeout": "20s"},
         "subscriptions": [
-            {"id": "paid", "topics": ["orders"], "event_types": ["order.*", "**", "*"]},
+            {"id": "paid", "topics": ["orders"], "event_types": ["order.*", "**", "*"],
+             "filter": {"dialect": "eventbridge", "scope": "body", "rule": {"state": ["paid"]}}},
             {},
         ],
         "delivery": {"concurrency": 8, "rate": null, "ordering": "none"},
@@ -170,13 +173,6 @@ fn each_rule_of_documents_is_kept() {
             "/subscriptions/0/topics: an empty list",
         ),
         (
-            with(
-                "subscriptions",
-                json!([{"filter": {"dialect": "eventbridge"}}]),
-            ),
-            "/subscriptions/0/filter: \"filter\" is not supported yet",
-        ),
-        (
             with("delivery", json!({"concurrency": 1001})),
             "/delivery/concurrency: 1001",
         ),
@@ -260,6 +256,147 @@ fn each_rule_of_documents_is_kept() {
     }
 }
 
+/// A document with a subscription for each of the filters.
+fn filtering(filters: &[Value]) -> Value {
+    let all = filters.iter().map(|filter| json!({"filter": filter}));
+    with("subscriptions", all.collect())
+}
+
+#[test]
+fn a_filter_is_compiled_from_the_text_of_the_document() {
+    // Too large for an f64: the tree holds it rounded.
+    let document = r#"{"id": "a", "sink": {"type": "webhook"}, "subscriptions": [
+        {"filter": null},
+        {"filter": {"dialect": "hookdeck", "rule": {"n": 1}}},
+        {"filter": {"dialect": "eventbridge", "scope": "envelope", "rule": {"n": [12345678901234567891]}}}]}"#;
+    let destination = parse_document(document.as_bytes(), &|_| true, &defaults()).expect("valid");
+    let filters: Vec<_> = destination
+        .subscriptions
+        .into_iter()
+        .flatten()
+        .map(|subscription| subscription.filter)
+        .collect();
+    assert!(filters[0].is_none());
+    let body = filters[1].as_ref().expect("a filter");
+    assert_eq!(
+        (body.scope, body.filter.dialect()),
+        (Scope::Body, Dialect::Hookdeck)
+    );
+    let exact = filters[2].as_ref().expect("a filter");
+    assert_eq!(exact.scope, Scope::Envelope);
+    for (event, taken) in [
+        (r#"{"n": 12345678901234567891}"#, true),
+        (r#"{"n": 12345678901234567890}"#, false),
+    ] {
+        let event = Document::parse(event.as_bytes()).expect("JSON");
+        assert_eq!(exact.filter.matches(event.root()), taken);
+    }
+}
+
+#[test]
+fn all_mistakes_of_all_filters_are_named_at_once_and_point_into_the_document() {
+    let document = filtering(&[
+        json!({"dialect": "eventbridge", "rule": {"a": [{"numeric": ["<", 5, ">", 1]}]}}),
+        json!({"dialect": "sql", "scope": "headers", "rule": {"a": 1}, "when": 1}),
+        json!({"dialect": "hookdeck"}),
+        json!("state = 'paid'"),
+        json!({"dialect": "shopify", "rule": "state:paid AND (", "scop": "body"}),
+        json!({"dialect": "hookdeck", "rule": {"a/b": {"$foo": 1}}}),
+        json!({"dialect": "eventbridge", "rule": {"a": "x"}}),
+        json!({"dialect": "eventbridge", "scope": "envelope", "rule": {"type": ["order.paid"]}}),
+    ]);
+    let mut found = faults(&document);
+    found.sort();
+    let wanted = [
+        (
+            "/subscriptions/0/filter/rule/a/0/numeric: eventbridge filter: ",
+            "[\">=\", 0, \"<\", 10]",
+        ),
+        (
+            "/subscriptions/1/filter/dialect: found \"sql\", expected ",
+            "\"eventbridge\", \"hookdeck\" or \"shopify\"",
+        ),
+        (
+            "/subscriptions/1/filter/scope: found \"headers\", expected ",
+            "\"body\" or \"envelope\"",
+        ),
+        (
+            "/subscriptions/1/filter/when: there is no such field; there are: ",
+            "dialect, scope, rule",
+        ),
+        ("/subscriptions/2/filter/rule: is required", ""),
+        (
+            "/subscriptions/3/filter: found \"state = 'paid'\", expected an object",
+            "",
+        ),
+        (
+            "/subscriptions/4/filter/rule: shopify filter: column 17: ",
+            "",
+        ),
+        (
+            "/subscriptions/4/filter/scop: there is no such field; did you mean `scope`?",
+            "",
+        ),
+        (
+            "/subscriptions/5/filter/rule/a~1b/$foo: hookdeck filter: ",
+            "$eq",
+        ),
+        (
+            "/subscriptions/6/filter/rule/a: eventbridge filter: ",
+            "[\"x\"]",
+        ),
+    ];
+    assert_eq!(found.len(), wanted.len(), "{found:#?}");
+    for (found, (begin, words)) in found.iter().zip(wanted) {
+        assert!(
+            found.starts_with(begin) && found.contains(words),
+            "{found} should say {begin}…{words}"
+        );
+    }
+}
+
+#[test]
+fn a_filter_on_bodies_that_are_not_looked_into_is_refused() {
+    let mut settings = defaults();
+    let source = serde_json::from_value(json!({"format": "bytes"})).expect("a source");
+    settings.sources.insert("raw".to_owned(), source);
+    let document = |topics: Value, scope: &str| {
+        let filter = json!({"dialect": "hookdeck", "scope": scope, "rule": {"a": 1}});
+        let subscription = json!([{"topics": topics, "filter": filter}]);
+        let value = with("subscriptions", subscription).to_string();
+        parse_document(value.as_bytes(), &|_| true, &settings)
+    };
+    document(json!(["raw"]), "envelope").expect("headers can be asked");
+    document(json!(["orders"]), "body").expect("JSON");
+    let faults = document(json!(["orders", "raw"]), "body").expect_err("one is opaque");
+    assert_eq!(faults.len(), 1);
+    assert_eq!(faults[0].pointer, "/subscriptions/0/filter/scope");
+    assert!(faults[0].message.contains("raw"), "{}", faults[0]);
+}
+
+#[test]
+fn a_filter_keeps_the_limits_of_the_settings() {
+    let document = filtering(&[json!({"dialect": "eventbridge", "rule": {"a": [1], "b": [2]}})]);
+    read(&document).expect("within the defaults");
+    let mut settings = defaults();
+    settings.filters.fields_max = 1;
+    let value = document.to_string();
+    let faults = parse_document(value.as_bytes(), &|_| true, &settings).expect_err("two fields");
+    assert_eq!(faults.len(), 1);
+    assert_eq!(faults[0].pointer, "/subscriptions/0/filter/rule/b");
+    assert!(
+        faults[0].message.contains("more than 1 fields"),
+        "{}",
+        faults[0]
+    );
+    // The deepest rule that is allowed fits into a document.
+    settings.filters.depth_max = 64;
+    let deep = format!("{}[1]{}", "{\"a\":".repeat(63), "}".repeat(63));
+    let rule: Value = deep.parse().expect("JSON");
+    let value = filtering(&[json!({"dialect": "eventbridge", "rule": rule})]).to_string();
+    parse_document(value.as_bytes(), &|_| true, &settings).expect("64 levels");
+}
+
 #[test]
 fn the_key_must_be_that_of_the_document() {
     let value = with("tenant", json!("acme")).to_string();
@@ -313,8 +450,8 @@ fn what_is_not_plain_json_is_refused() {
     );
     let deep = format!(
         r#"{{"id": "a", "sink": {{"type": "webhook", "x": {}{}}}}}"#,
-        "[".repeat(31),
-        "]".repeat(31)
+        "[".repeat(DEPTH_MAX - 1),
+        "]".repeat(DEPTH_MAX - 1)
     );
     assert!(parse(&deep).ends_with("is nested too deeply"));
 }

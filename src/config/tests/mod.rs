@@ -6,6 +6,7 @@ use proptest::prelude::*;
 
 use super::settings::{Format, Start};
 use super::*;
+use crate::domain::filter::budget::Limits;
 use crate::domain::units::Span;
 
 mod properties;
@@ -82,6 +83,8 @@ fn the_defaults_are_valid() {
         "9d".parse().expect("a duration")
     );
     assert_eq!(settings.admin.listen.to_string(), "127.0.0.1:8077");
+    // What `posthaste filter` goes by without settings.
+    assert_eq!(settings.filters, Limits::default());
 }
 
 /// A file with every section that people usually write.

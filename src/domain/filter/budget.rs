@@ -3,41 +3,85 @@
 //! Invariant: a limit is checked when a rule is accepted, never while matching.
 
 use regex::{Regex, RegexBuilder};
+use serde::Deserialize;
 
+use super::super::units::ByteSize;
 use super::json::{Item, Kind};
 use super::{Dialect, FilterError, below};
 
-/// The longest rule, in bytes of JSON without blanks.
+/// The longest rule by default, in bytes of JSON without blanks.
 pub const MAX_BYTES: usize = 16 << 10;
-/// The deepest nesting of a rule.
+/// The deepest nesting of a rule by default.
 pub const MAX_DEPTH: usize = 32;
-/// The most fields of a rule, as AWS has it.
+/// The most fields of a rule by default, as AWS has it.
 pub const MAX_FIELDS: usize = 256;
-/// The most combinations of `$or` branches:
+/// The most combinations of `$or` branches by default:
 /// <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-create-pattern-operators.html>.
 pub const MAX_COMBINATIONS: usize = 1_000;
-/// The most fields of all combinations together.
+/// The most fields of all combinations together by default.
 pub const MAX_COMBINED_FIELDS: usize = 32_000;
-/// The most `*` of a rule.
+/// The most `*` of a rule by default.
 pub const MAX_STARS: usize = 64;
-/// The most memory of one compiled regular expression, in bytes; its search tables may take as much again.
+/// The most memory of one compiled regular expression by default, in bytes; its search tables may take as much again.
 pub const MAX_REGEX_BYTES: usize = 256 << 10;
-/// The most regular expressions of a rule.
+/// The most regular expressions of a rule by default.
 pub const MAX_REGEXES: usize = 16;
 
+/// What a rule may have at most: the section `filters` of the settings.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Limits {
+    /// Its length, in bytes of JSON without blanks.
+    pub rule_max: ByteSize,
+    /// How deep it is nested.
+    pub depth_max: usize,
+    /// Its fields.
+    pub fields_max: usize,
+    /// The combinations of its `$or` branches.
+    pub combinations_max: usize,
+    /// The fields of all combinations together.
+    pub combined_fields_max: usize,
+    /// Its `*`.
+    pub stars_max: usize,
+    /// Its regular expressions.
+    pub regexes_max: usize,
+    /// The memory of one of them when compiled; its search tables may take as much again.
+    pub regex_max: ByteSize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            rule_max: ByteSize(MAX_BYTES),
+            depth_max: MAX_DEPTH,
+            fields_max: MAX_FIELDS,
+            combinations_max: MAX_COMBINATIONS,
+            combined_fields_max: MAX_COMBINED_FIELDS,
+            stars_max: MAX_STARS,
+            regexes_max: MAX_REGEXES,
+            regex_max: ByteSize(MAX_REGEX_BYTES),
+        }
+    }
+}
+
 /// Checks what holds for all dialects.
-pub(super) fn check(dialect: Dialect, rule: Item<'_>) -> Result<(), FilterError> {
-    let bytes = rule.to_string().len();
-    if bytes > MAX_BYTES {
+pub(super) fn check(dialect: Dialect, rule: Item<'_>, limits: &Limits) -> Result<(), FilterError> {
+    let (bytes, most) = (rule.to_string().len(), limits.rule_max.0);
+    if bytes > most {
         let message = format!(
-            "the rule has {bytes} bytes, more than {MAX_BYTES}; split it into several subscriptions"
+            "the rule has {bytes} bytes, more than {most}; split it into several subscriptions"
         );
         return Err(error(dialect, "", message));
     }
-    depth(dialect, rule, "", MAX_DEPTH)
+    depth(dialect, rule, "", (limits.depth_max, limits.depth_max))
 }
 
-fn depth(dialect: Dialect, item: Item<'_>, pointer: &str, left: usize) -> Result<(), FilterError> {
+fn depth(
+    dialect: Dialect,
+    item: Item<'_>,
+    pointer: &str,
+    (left, most): (usize, usize),
+) -> Result<(), FilterError> {
     for (index, child) in item.children().enumerate() {
         if child.kind().is_scalar() {
             continue;
@@ -47,10 +91,10 @@ fn depth(dialect: Dialect, item: Item<'_>, pointer: &str, left: usize) -> Result
             None => below(pointer, index),
         };
         let Some(left) = left.checked_sub(1).filter(|left| *left > 0) else {
-            let message = format!("is nested deeper than {MAX_DEPTH} levels");
+            let message = format!("is nested deeper than {most} levels");
             return Err(error(dialect, &pointer, message));
         };
-        depth(dialect, child, &pointer, left)?;
+        depth(dialect, child, &pointer, (left, most))?;
     }
     Ok(())
 }
@@ -69,15 +113,17 @@ pub(super) fn error(dialect: Dialect, pointer: &str, message: impl Into<String>)
 #[derive(Debug)]
 pub(super) struct Spent {
     dialect: Dialect,
+    pub(super) limits: Limits,
     fields: usize,
     stars: usize,
     regexes: usize,
 }
 
 impl Spent {
-    pub(super) fn new(dialect: Dialect) -> Self {
+    pub(super) fn new(dialect: Dialect, limits: &Limits) -> Self {
         Self {
             dialect,
+            limits: *limits,
             fields: 0,
             stars: 0,
             regexes: 0,
@@ -87,9 +133,10 @@ impl Spent {
     /// One more field.
     pub(super) fn field(&mut self, pointer: &str) -> Result<(), FilterError> {
         self.fields += 1;
-        if self.fields > MAX_FIELDS {
+        let most = self.limits.fields_max;
+        if self.fields > most {
             let message = format!(
-                "the rule has more than {MAX_FIELDS} fields; split it into several subscriptions"
+                "the rule has more than {most} fields; split it into several subscriptions"
             );
             return Err(error(self.dialect, pointer, message));
         }
@@ -99,9 +146,10 @@ impl Spent {
     /// More `*`.
     pub(super) fn stars(&mut self, pointer: &str, stars: usize) -> Result<(), FilterError> {
         self.stars += stars;
-        if self.stars > MAX_STARS {
+        let most = self.limits.stars_max;
+        if self.stars > most {
             let message = format!(
-                "the rule has more than {MAX_STARS} `*`; use prefix or suffix where they are enough"
+                "the rule has more than {most} `*`; use prefix or suffix where they are enough"
             );
             return Err(error(self.dialect, pointer, message));
         }
@@ -118,14 +166,15 @@ impl Spent {
             ));
         };
         self.regexes += 1;
-        if self.regexes > MAX_REGEXES {
+        let most = self.limits.regexes_max;
+        if self.regexes > most {
             return refused(format!(
-                "the rule has more than {MAX_REGEXES} regular expressions; join them with `|`"
+                "the rule has more than {most} regular expressions; join them with `|`"
             ));
         }
         let built = RegexBuilder::new(pattern)
-            .size_limit(MAX_REGEX_BYTES)
-            .dfa_size_limit(MAX_REGEX_BYTES)
+            .size_limit(self.limits.regex_max.0)
+            .dfa_size_limit(self.limits.regex_max.0)
             .nest_limit(64)
             .build();
         match built {

@@ -5,7 +5,7 @@
 //! an event gives a name twice (or with dots), conditions below it may be met by different elements of arrays;
 //! `{"regex": "…"}` is an addition.
 //!
-//! Invariant: `$or` is multiplied out into at most [`MAX_COMBINATIONS`] patterns; of a path that is given twice, the later
+//! Invariant: `$or` is multiplied out into at most `combinations_max` patterns; of a path that is given twice, the later
 //! one counts.
 
 mod operators;
@@ -13,7 +13,7 @@ mod operators;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::budget::{MAX_COMBINATIONS, MAX_COMBINED_FIELDS, Spent, error};
+use super::budget::{Limits, Spent, error};
 use super::expression::{Expression, Kinds, Leaf, Tree};
 use super::json::{Item, Kind};
 use super::{Dialect, FilterError, below};
@@ -49,10 +49,10 @@ fn refused(pointer: &str, message: impl Into<String>) -> FilterError {
 }
 
 /// Compiles a pattern.
-pub(super) fn compile(rule: Item<'_>) -> Result<Expression, FilterError> {
-    let combinations = match combinations(rule, true) {
+pub(super) fn compile(rule: Item<'_>, limits: &Limits) -> Result<Expression, FilterError> {
+    let combinations = match combinations(rule, true, limits) {
         // `$or` may also be the name of a field.
-        Err(first) => combinations(rule, false).map_err(|_as_field| first)?,
+        Err(first) => combinations(rule, false, limits).map_err(|_as_field| first)?,
         Ok(combinations) => combinations,
     };
     let patterns = combinations.into_iter().map(|combination| {
@@ -71,10 +71,14 @@ pub(super) fn compile(rule: Item<'_>) -> Result<Expression, FilterError> {
     })))
 }
 
-fn combinations(rule: Item<'_>, or: bool) -> Result<Vec<Combination>, FilterError> {
+fn combinations(
+    rule: Item<'_>,
+    or: bool,
+    limits: &Limits,
+) -> Result<Vec<Combination>, FilterError> {
     let mut reader = Reader {
         or,
-        spent: Spent::new(Dialect::EventBridge),
+        spent: Spent::new(Dialect::EventBridge, limits),
     };
     if !matches!(rule.kind(), Kind::Object) {
         return Err(refused(
@@ -132,17 +136,8 @@ impl Reader {
                 combinations = self.alternatives(member, place, combinations)?;
                 continue;
             }
-            let reserved = RESERVED.contains(&name)
-                || RESERVED_BEGINNINGS
-                    .iter()
-                    .any(|begin| name.starts_with(begin));
-            if place.in_or && reserved {
-                return Err(refused(
-                    &pointer,
-                    format!(
-                        "`{name}` is an operator and no name of a field within `$or`; operators stand in lists, such as {{\"state\": [{{\"prefix\": \"pa\"}}]}}"
-                    ),
-                ));
+            if place.in_or {
+                check_name(name, &pointer)?;
             }
             let path = place
                 .path
@@ -162,7 +157,7 @@ impl Reader {
                     for combination in &mut combinations {
                         combination.insert(path.clone(), Arc::clone(&leaf));
                     }
-                    check_size(&combinations, &pointer)?;
+                    check_size(&combinations, &pointer, &self.spent.limits)?;
                 }
                 kind => {
                     return Err(refused(
@@ -203,27 +198,47 @@ impl Reader {
                 ..place
             };
             all.extend(self.object(alternative, place, combinations.clone())?);
-            check_size(&all, place.pointer)?;
+            check_size(&all, place.pointer, &self.spent.limits)?;
         }
         Ok(all)
     }
 }
 
-fn check_size(combinations: &[Combination], pointer: &str) -> Result<(), FilterError> {
-    if combinations.len() > MAX_COMBINATIONS {
+/// Within `$or`, operators are no names of fields.
+fn check_name(name: &str, pointer: &str) -> Result<(), FilterError> {
+    let mut beginnings = RESERVED_BEGINNINGS.iter();
+    if !RESERVED.contains(&name) && !beginnings.any(|begin| name.starts_with(begin)) {
+        return Ok(());
+    }
+    Err(refused(
+        pointer,
+        format!(
+            "`{name}` is an operator and no name of a field within `$or`; operators stand in lists, such as {{\"state\": [{{\"prefix\": \"pa\"}}]}}"
+        ),
+    ))
+}
+
+fn check_size(
+    combinations: &[Combination],
+    pointer: &str,
+    limits: &Limits,
+) -> Result<(), FilterError> {
+    let most = limits.combinations_max;
+    if combinations.len() > most {
         return Err(refused(
             pointer,
             format!(
-                "the alternatives of all `$or` make more than {MAX_COMBINATIONS} combinations; split the rule into several subscriptions"
+                "the alternatives of all `$or` make more than {most} combinations; split the rule into several subscriptions"
             ),
         ));
     }
     let fields: usize = combinations.iter().map(BTreeMap::len).sum();
-    if fields > MAX_COMBINED_FIELDS {
+    let most = limits.combined_fields_max;
+    if fields > most {
         return Err(refused(
             pointer,
             format!(
-                "the combinations of all `$or` have more than {MAX_COMBINED_FIELDS} fields together; split the rule into several subscriptions"
+                "the combinations of all `$or` have more than {most} fields together; split the rule into several subscriptions"
             ),
         ));
     }

@@ -6,7 +6,6 @@
 //! Invariant: an expression is a finite tree whose parts are shared, never copied, and evaluating it visits each pair of
 //! a part and a value at most a fixed number of times.
 
-use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
@@ -83,7 +82,8 @@ pub(super) enum Step {
 #[derive(Debug, Default)]
 pub(super) struct Tree {
     pub(super) leaf: Option<Arc<Leaf>>,
-    pub(super) branches: BTreeMap<Box<str>, Tree>,
+    /// By name, in order: most trees have one, for which a map would take ten times the memory.
+    pub(super) branches: Vec<(Box<str>, Tree)>,
 }
 
 /// Conditions on the values of one path.
@@ -100,15 +100,39 @@ pub(super) struct Leaf {
 impl Tree {
     /// Whether it holds where nothing is.
     pub(super) fn holds_for_nothing(&self) -> bool {
-        self.leaf.as_ref().is_none_or(|leaf| leaf.absent)
-            && self.branches.values().all(Self::holds_for_nothing)
+        self.leaf.as_ref().is_none_or(|leaf| leaf.absent) && self.branches_hold_for_nothing()
+    }
+
+    /// Whether all below it holds where nothing is.
+    pub(super) fn branches_hold_for_nothing(&self) -> bool {
+        let mut branches = self.branches.iter();
+        branches.all(|(_, branch)| branch.holds_for_nothing())
+    }
+
+    /// What is below it by this name.
+    pub(super) fn branch(&self, name: &str) -> Option<&Tree> {
+        let at = self.place(name).ok()?;
+        self.branches.get(at).map(|(_, branch)| branch)
+    }
+
+    fn place(&self, name: &str) -> Result<usize, usize> {
+        self.branches
+            .binary_search_by(|(known, _)| (**known).cmp(name))
     }
 
     /// Sets the condition on a path.
     pub(super) fn set(&mut self, path: &str, leaf: Arc<Leaf>) {
         let mut tree = self;
         for name in path.split('.') {
-            tree = tree.branches.entry(name.into()).or_default();
+            let at = tree.place(name).unwrap_or_else(|at| {
+                tree.branches.reserve_exact(1);
+                tree.branches.insert(at, (name.into(), Self::default()));
+                at
+            });
+            let Some((_, branch)) = tree.branches.get_mut(at) else {
+                unreachable!("it is there or was just inserted");
+            };
+            tree = branch;
         }
         tree.leaf = Some(leaf);
     }

@@ -10,7 +10,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::budget::{Spent, error};
+use super::budget::{Limits, Spent, error};
 use super::expression::{Expression, Kinds, Operand, Reference, Step};
 use super::javascript::Operator;
 use super::json::{Item, Kind};
@@ -24,9 +24,9 @@ fn refused(pointer: &str, message: impl Into<String>) -> FilterError {
 }
 
 /// Compiles a schema.
-pub(super) fn compile(rule: Item<'_>) -> Result<Expression, FilterError> {
+pub(super) fn compile(rule: Item<'_>, limits: &Limits) -> Result<Expression, FilterError> {
     let mut reader = Reader {
-        spent: Spent::new(Dialect::Hookdeck),
+        spent: Spent::new(Dialect::Hookdeck, limits),
     };
     Ok(reader.schema(rule, "")?.whole)
 }
@@ -147,6 +147,31 @@ impl Reader {
         Ok(parts)
     }
 
+    /// The filters of `$or` or `$and`.
+    fn branches(
+        &mut self,
+        name: &str,
+        list: Item<'_>,
+        pointer: &str,
+    ) -> Result<Vec<Expression>, FilterError> {
+        if !matches!(list.kind(), Kind::Array) {
+            return Err(refused(
+                pointer,
+                format!(
+                    "`{name}` takes a list of filters, found {}; write it like [{{\"state\": \"paid\"}}, {{\"total\": {{\"$gt\": 5}}}}]",
+                    list.kind().noun()
+                ),
+            ));
+        }
+        let mut branches = Vec::new();
+        for (index, branch) in list.children().enumerate() {
+            let pointer = below(pointer, index);
+            self.spent.field(&pointer)?;
+            branches.push(self.schema(branch, &pointer)?.whole);
+        }
+        Ok(branches)
+    }
+
     fn part(
         &mut self,
         name: &str,
@@ -162,21 +187,7 @@ impl Reader {
                 return Ok(());
             }
             "$or" | "$and" => {
-                if !matches!(member.kind(), Kind::Array) {
-                    return Err(refused(
-                        pointer,
-                        format!(
-                            "`{name}` takes a list of filters, found {}; write it like [{{\"state\": \"paid\"}}, {{\"total\": {{\"$gt\": 5}}}}]",
-                            member.kind().noun()
-                        ),
-                    ));
-                }
-                let mut branches = Vec::new();
-                for (index, branch) in member.children().enumerate() {
-                    let pointer = below(pointer, index);
-                    self.spent.field(&pointer)?;
-                    branches.push(self.schema(branch, &pointer)?.whole);
-                }
+                let branches = self.branches(name, member, pointer)?;
                 if name == "$or" {
                     let any = Expression::Any(branches);
                     parts.or = Some(any.clone());
@@ -200,21 +211,7 @@ impl Reader {
             _ => {}
         }
         if let Some(operator) = Operator::named(name) {
-            let raw =
-                Expression::Operator(operator, Operand::Value(Arc::new(member.to_document())));
-            let resolved = match member.member("$ref").filter(|path| truthy(*path)) {
-                Some(path) => {
-                    let reference = reference(path, &below(pointer, "$ref"))?;
-                    Expression::Operator(operator, Operand::Reference(reference))
-                }
-                None => raw.clone(),
-            };
-            parts.missing |=
-                operator == Operator::Exist && matches!(member.kind(), Kind::Bool(false));
-            parts.operators.push((raw, resolved));
-            // As a whole, an operator is only a name, which no event is expected to have.
-            parts.entries.push(NEVER);
-            return Ok(());
+            return compared(operator, member, pointer, parts);
         }
         if name.starts_with('$') {
             return Err(refused(
@@ -230,6 +227,29 @@ impl Reader {
         });
         Ok(())
     }
+}
+
+/// Reads what an operator compares with.
+fn compared(
+    operator: Operator,
+    member: Item<'_>,
+    pointer: &str,
+    parts: &mut Parts,
+) -> Result<(), FilterError> {
+    let value = Operand::Value(Arc::new(member.to_document()));
+    let raw = Expression::Operator(operator, value);
+    let resolved = match member.member("$ref").filter(|path| truthy(*path)) {
+        Some(path) => {
+            let reference = reference(path, &below(pointer, "$ref"))?;
+            Expression::Operator(operator, Operand::Reference(reference))
+        }
+        None => raw.clone(),
+    };
+    parts.missing |= operator == Operator::Exist && matches!(member.kind(), Kind::Bool(false));
+    parts.operators.push((raw, resolved));
+    // As a whole, an operator is only a name, which no event is expected to have.
+    parts.entries.push(NEVER);
+    Ok(())
 }
 
 /// Puts an object schema together.

@@ -192,7 +192,7 @@ fn ordered(value: Option<Item<'_>>, compare: Item<'_>, wanted: fn(Ordering) -> b
 }
 
 /// A text as a number; NaN if it is none.
-fn to_number(text: &str) -> f64 {
+pub(super) fn to_number(text: &str) -> f64 {
     let text = text.trim_matches(|c: char| c.is_whitespace() && c != '\u{85}' || c == '\u{feff}');
     if text.is_empty() {
         return 0.0;
@@ -229,7 +229,7 @@ fn to_number(text: &str) -> f64 {
 }
 
 /// A number as JavaScript writes it.
-fn number_text(number: f64) -> String {
+pub(super) fn number_text(number: f64) -> String {
     let size = number.abs();
     if number == 0.0 {
         return "0".to_owned();

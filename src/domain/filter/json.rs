@@ -1,12 +1,20 @@
 //! JSON as filters see it: one flat list of values in the order of the text.
 //!
-//! A text comes from an event or from a filter's rule; the evaluator and the dialects walk over its [`Item`]s.
+//! A text comes from an event or from a filter's rule; the evaluator and the dialects walk over its [`Item`]s. Of an
+//! event, an index keeps only what some filter asks for.
 //!
 //! Invariant: nothing is rounded, merged or reordered: a number keeps its literal beside its `f64`, an object keeps a
 //! member that is given twice. Neither reading nor walking recurses deeper than [`MAX_DEPTH`].
 
+mod object;
+mod parser;
+
 use std::borrow::Cow;
 use std::fmt;
+
+pub use object::Object;
+pub(super) use parser::Guide;
+use parser::{Everything, Parser};
 
 /// The deepest nesting of arrays and objects.
 pub const MAX_DEPTH: usize = 256;
@@ -90,17 +98,16 @@ impl<'t> Document<'t> {
     /// # Errors
     /// If it is not JSON (RFC 8259) in UTF-8, or nested deeper than [`MAX_DEPTH`].
     pub fn parse(bytes: &'t [u8]) -> Result<Self, Malformed> {
+        Self::guided(bytes, &mut Everything)
+    }
+
+    /// Reads `bytes` likewise, but keeps only what the guide wants.
+    pub(super) fn guided<G: Guide>(bytes: &'t [u8], guide: &mut G) -> Result<Self, Malformed> {
         let text = std::str::from_utf8(bytes).map_err(|error| Malformed {
             expected: "UTF-8",
             at: error.valid_up_to(),
         })?;
-        let parser = Parser {
-            text,
-            at: 0,
-            nodes: Vec::new(),
-            open: Vec::new(),
-        };
-        let nodes = parser.document()?;
+        let nodes = Parser::new(text, guide).document()?;
         Ok(Self { nodes })
     }
 
@@ -237,241 +244,6 @@ impl fmt::Display for Item<'_> {
                 write!(f, "{close}")
             }
         }
-    }
-}
-
-struct Parser<'t> {
-    text: &'t str,
-    at: usize,
-    nodes: Vec<Node<'t>>,
-    /// Indexes of the arrays and objects that are not closed yet.
-    open: Vec<usize>,
-}
-
-impl<'t> Parser<'t> {
-    fn document(mut self) -> Result<Vec<Node<'t>>, Malformed> {
-        self.blank();
-        self.value(None)?;
-        while let Some(container) = self.open.last().copied() {
-            self.blank();
-            let kind = self.nodes.get(container).map(|node| &node.kind);
-            let object = matches!(kind, Some(Kind::Object));
-            let close = if object { b'}' } else { b']' };
-            if self.peek() == Some(close) {
-                self.at += 1;
-                self.open.pop();
-                let end = self.nodes.len();
-                if let Some(node) = self.nodes.get_mut(container) {
-                    node.end = end;
-                }
-                continue;
-            }
-            if self.nodes.len() > container + 1 {
-                self.sign(b',', if object { "`,` or `}`" } else { "`,` or `]`" })?;
-                self.blank();
-            }
-            let name = if object { Some(self.name()?) } else { None };
-            self.value(name)?;
-        }
-        self.blank();
-        if self.at < self.text.len() {
-            return Err(self.expected("the end"));
-        }
-        Ok(self.nodes)
-    }
-
-    fn peek(&self) -> Option<u8> {
-        self.text.as_bytes().get(self.at).copied()
-    }
-
-    fn expected(&self, expected: &'static str) -> Malformed {
-        Malformed {
-            expected,
-            at: self.at,
-        }
-    }
-
-    fn blank(&mut self) {
-        while matches!(self.peek(), Some(b' ' | b'\n' | b'\r' | b'\t')) {
-            self.at += 1;
-        }
-    }
-
-    fn sign(&mut self, sign: u8, expected: &'static str) -> Result<(), Malformed> {
-        if self.peek() != Some(sign) {
-            return Err(self.expected(expected));
-        }
-        self.at += 1;
-        Ok(())
-    }
-
-    fn name(&mut self) -> Result<Cow<'t, str>, Malformed> {
-        if self.peek() != Some(b'"') {
-            return Err(self.expected("a name in quotes"));
-        }
-        let name = self.string()?;
-        self.blank();
-        self.sign(b':', "`:`")?;
-        self.blank();
-        Ok(name)
-    }
-
-    fn value(&mut self, name: Option<Cow<'t, str>>) -> Result<(), Malformed> {
-        let kind = match self.peek() {
-            Some(b'{') => self.container(Kind::Object)?,
-            Some(b'[') => self.container(Kind::Array)?,
-            Some(b'"') => Kind::Text(self.string()?),
-            Some(b'-' | b'0'..=b'9') => Kind::Number(self.number()?),
-            Some(b't') => self.word("true", Kind::Bool(true))?,
-            Some(b'f') => self.word("false", Kind::Bool(false))?,
-            Some(b'n') => self.word("null", Kind::Null)?,
-            _ => return Err(self.expected("a value")),
-        };
-        let end = self.nodes.len() + 1;
-        self.nodes.push(Node { name, kind, end });
-        Ok(())
-    }
-
-    fn container(&mut self, kind: Kind<'t>) -> Result<Kind<'t>, Malformed> {
-        if self.open.len() >= MAX_DEPTH {
-            return Err(self.expected("at most 256 levels, no deeper nesting"));
-        }
-        self.at += 1;
-        self.open.push(self.nodes.len());
-        Ok(kind)
-    }
-
-    fn word(&mut self, word: &'static str, kind: Kind<'t>) -> Result<Kind<'t>, Malformed> {
-        if !self.rest().starts_with(word) {
-            return Err(self.expected(word));
-        }
-        self.at += word.len();
-        Ok(kind)
-    }
-
-    fn rest(&self) -> &'t str {
-        self.text.get(self.at..).unwrap_or_default()
-    }
-
-    fn digits(&mut self) -> Result<(), Malformed> {
-        let start = self.at;
-        while matches!(self.peek(), Some(b'0'..=b'9')) {
-            self.at += 1;
-        }
-        if self.at == start {
-            return Err(self.expected("a digit"));
-        }
-        Ok(())
-    }
-
-    fn number(&mut self) -> Result<Number<'t>, Malformed> {
-        let start = self.at;
-        if self.peek() == Some(b'-') {
-            self.at += 1;
-        }
-        if self.peek() == Some(b'0') {
-            self.at += 1;
-        } else {
-            self.digits()?;
-        }
-        if self.peek() == Some(b'.') {
-            self.at += 1;
-            self.digits()?;
-        }
-        if matches!(self.peek(), Some(b'e' | b'E')) {
-            self.at += 1;
-            if matches!(self.peek(), Some(b'+' | b'-')) {
-                self.at += 1;
-            }
-            self.digits()?;
-        }
-        let literal = self.text.get(start..self.at).unwrap_or_default();
-        Ok(Number {
-            literal: Cow::Borrowed(literal),
-            float: literal.parse().unwrap_or(f64::NAN),
-        })
-    }
-
-    fn string(&mut self) -> Result<Cow<'t, str>, Malformed> {
-        self.at += 1;
-        let mut built: Option<String> = None;
-        loop {
-            let rest = self.rest();
-            let plain = rest
-                .bytes()
-                .position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20))
-                .ok_or(Malformed {
-                    expected: "the string's closing quote",
-                    at: self.text.len(),
-                })?;
-            let (plain, _) = rest.split_at(plain);
-            self.at += plain.len();
-            match (self.peek(), &mut built) {
-                (Some(b'"'), None) => {
-                    self.at += 1;
-                    return Ok(Cow::Borrowed(plain));
-                }
-                (Some(b'"'), Some(built)) => {
-                    self.at += 1;
-                    built.push_str(plain);
-                    return Ok(Cow::Owned(std::mem::take(built)));
-                }
-                (Some(b'\\'), _) => {
-                    let escaped = self.escape()?;
-                    let built = built.get_or_insert_with(String::new);
-                    built.push_str(plain);
-                    built.push(escaped);
-                }
-                _ => return Err(self.expected("an escape instead of a control character")),
-            }
-        }
-    }
-
-    /// Reads what a backslash begins.
-    fn escape(&mut self) -> Result<char, Malformed> {
-        self.at += 1;
-        let sign = self.peek();
-        let plain = match sign {
-            Some(b'"') => '"',
-            Some(b'\\') => '\\',
-            Some(b'/') => '/',
-            Some(b'b') => '\u{8}',
-            Some(b'f') => '\u{c}',
-            Some(b'n') => '\n',
-            Some(b'r') => '\r',
-            Some(b't') => '\t',
-            Some(b'u') => return self.unicode(),
-            _ => return Err(self.expected("one of `\"\\/bfnrtu`")),
-        };
-        self.at += 1;
-        Ok(plain)
-    }
-
-    fn unicode(&mut self) -> Result<char, Malformed> {
-        let first = self.hex()?;
-        if (0xd800..0xdc00).contains(&first) && self.rest().starts_with("\\u") {
-            let behind = self.at;
-            self.at += 1;
-            let second = self.hex()?;
-            if (0xdc00..0xe000).contains(&second) {
-                let code = 0x10000 + ((first - 0xd800) << 10) + (second - 0xdc00);
-                return Ok(char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER));
-            }
-            self.at = behind;
-        }
-        Ok(char::from_u32(first).unwrap_or(char::REPLACEMENT_CHARACTER))
-    }
-
-    /// Reads `u` and four hexadecimal digits.
-    fn hex(&mut self) -> Result<u32, Malformed> {
-        self.at += 1;
-        let mut code = 0;
-        for _ in 0..4 {
-            let digit = self.peek().and_then(|byte| char::from(byte).to_digit(16));
-            code = code * 16 + digit.ok_or_else(|| self.expected("a hexadecimal digit"))?;
-            self.at += 1;
-        }
-        Ok(code)
     }
 }
 

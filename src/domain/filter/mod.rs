@@ -12,6 +12,7 @@ mod evaluate;
 mod eventbridge;
 mod expression;
 mod hookdeck;
+pub mod index;
 mod javascript;
 pub mod json;
 mod number;
@@ -24,15 +25,19 @@ mod tests;
 use std::fmt;
 use std::str::FromStr;
 
+use schemars::JsonSchema;
+use serde::Deserialize;
 use serde_json::Value;
 
+use budget::Limits;
 use evaluate::Evaluation;
 pub use evaluate::{Condition, FUEL};
 use expression::Expression;
 use json::{Document, Item};
 
 /// A filter language.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
 pub enum Dialect {
     /// Event patterns of Amazon EventBridge: an object.
     EventBridge,
@@ -153,11 +158,23 @@ impl Filter {
     /// # Errors
     /// As [`compile`](Self::compile).
     pub fn compile_item(dialect: Dialect, rule: Item<'_>) -> Result<Self, FilterError> {
-        budget::check(dialect, rule)?;
+        Self::compile_within(dialect, rule, &Limits::default())
+    }
+
+    /// As [`compile_item`](Self::compile_item), with limits of one's own.
+    ///
+    /// # Errors
+    /// As [`compile`](Self::compile).
+    pub fn compile_within(
+        dialect: Dialect,
+        rule: Item<'_>,
+        limits: &Limits,
+    ) -> Result<Self, FilterError> {
+        budget::check(dialect, rule, limits)?;
         let expression = match dialect {
-            Dialect::EventBridge => eventbridge::compile(rule),
-            Dialect::Hookdeck => hookdeck::compile(rule),
-            Dialect::Shopify => shopify::compile(rule),
+            Dialect::EventBridge => eventbridge::compile(rule, limits),
+            Dialect::Hookdeck => hookdeck::compile(rule, limits),
+            Dialect::Shopify => shopify::compile(rule, limits),
         }?;
         Ok(Self {
             dialect,
@@ -175,6 +192,12 @@ impl Filter {
     #[must_use]
     pub fn matches(&self, event: Item<'_>) -> bool {
         Evaluation::new(event).holds(&self.expression, Some(event))
+    }
+
+    /// How an index finds it, for people: the values of an event by which it is looked up.
+    #[must_use]
+    pub fn access_path(&self) -> String {
+        index::access_path(&self.expression)
     }
 
     /// Whether it takes an event, and which condition decided. Much slower than [`matches`](Self::matches).

@@ -159,6 +159,10 @@ impl Glob {
         Self { parts }
     }
 
+    pub(super) fn parts(&self) -> &[Box<str>] {
+        &self.parts
+    }
+
     pub(super) fn matches(&self, text: &str) -> bool {
         let (first, between) = match self.parts.as_slice() {
             [] => return text.is_empty(),

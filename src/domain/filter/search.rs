@@ -27,6 +27,27 @@ pub(super) enum Comparator {
     GreaterOrEqual,
 }
 
+/// What a value must be, or be written like; bounds belong to a range, and numbers in texts count.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Need<'t> {
+    Anything,
+    Never,
+    /// Also as one of several parts between commas if `list`.
+    Equal {
+        text: &'t str,
+        number: Option<f64>,
+        list: bool,
+    },
+    Prefix {
+        text: &'t str,
+        list: bool,
+    },
+    Range {
+        low: f64,
+        high: f64,
+    },
+}
+
 /// A comparator and what it compares with.
 #[derive(Debug, Clone)]
 pub(super) struct Term {
@@ -46,6 +67,39 @@ impl Term {
             number: is_decimal(wanted),
             instant: instant(wanted),
             list,
+        }
+    }
+
+    /// What a value must be for the term to hold; where that cannot be told in short, anything.
+    pub(super) fn need(&self) -> Need<'_> {
+        let number = self.number.then(|| self.wanted.parse().unwrap_or(f64::NAN));
+        let range = |low: bool| match number {
+            Some(_) if self.list => Need::Anything,
+            Some(number) if low => Need::Range {
+                low: number,
+                high: f64::INFINITY,
+            },
+            Some(number) => Need::Range {
+                low: f64::NEG_INFINITY,
+                high: number,
+            },
+            None if self.instant.is_some() => Need::Anything,
+            None => Need::Never,
+        };
+        match self.comparator {
+            Comparator::Present => Need::Anything,
+            Comparator::Prefix => Need::Prefix {
+                text: &self.wanted,
+                list: self.list,
+            },
+            Comparator::Equal if self.instant.is_some() => Need::Anything,
+            Comparator::Equal => Need::Equal {
+                text: &self.wanted,
+                number,
+                list: self.list,
+            },
+            Comparator::Less | Comparator::LessOrEqual => range(false),
+            Comparator::Greater | Comparator::GreaterOrEqual => range(true),
         }
     }
 

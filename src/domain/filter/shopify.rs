@@ -6,11 +6,11 @@
 //! `null`; texts that are numbers or RFC 3339 times are compared as such; of a field named `tags` each part between commas
 //! is a value too.
 //!
-//! Invariant: parsing recurses once per parenthesis, at most [`MAX_DEPTH`] deep.
+//! Invariant: parsing recurses once per parenthesis, at most `depth_max` deep.
 
 use std::sync::Arc;
 
-use super::budget::{MAX_DEPTH, Spent};
+use super::budget::{Limits, Spent};
 use super::expression::{Expression, Leaf, Tree};
 use super::json::Item;
 use super::predicate::Predicate;
@@ -18,7 +18,7 @@ use super::search::{Comparator, Term};
 use super::{Dialect, FilterError};
 
 /// Compiles a search text.
-pub(super) fn compile(rule: Item<'_>) -> Result<Expression, FilterError> {
+pub(super) fn compile(rule: Item<'_>, limits: &Limits) -> Result<Expression, FilterError> {
     let Some(text) = rule.text() else {
         let message = format!(
             "a filter is a string, found {}; write it like \"type:Music AND price:>=10.00\"",
@@ -29,7 +29,7 @@ pub(super) fn compile(rule: Item<'_>) -> Result<Expression, FilterError> {
     let mut parser = Parser {
         chars: text.chars().collect(),
         at: 0,
-        spent: Spent::new(Dialect::Shopify),
+        spent: Spent::new(Dialect::Shopify, limits),
     };
     let expression = parser.query(0)?;
     if parser.peek().is_some() {
@@ -163,10 +163,11 @@ impl Parser {
 
     fn group(&mut self, depth: usize) -> Result<Expression, FilterError> {
         let open = self.at;
-        if depth >= MAX_DEPTH {
+        let most = self.spent.limits.depth_max;
+        if depth >= most {
             return Err(self.refused(
                 open,
-                format!("parentheses are nested deeper than {MAX_DEPTH} levels"),
+                format!("parentheses are nested deeper than {most} levels"),
             ));
         }
         self.at += 1;
@@ -198,28 +199,7 @@ impl Parser {
         }
         let path = self.name()?;
         if self.peek() != Some(':') {
-            let found: String = self
-                .chars
-                .get(start..self.at)
-                .unwrap_or_default()
-                .iter()
-                .collect();
-            return Err(self.refused(
-                start,
-                match found.as_str() {
-                    "" => format!(
-                        "a field is expected, found {:?}; write a condition like status:active",
-                        self.peek().unwrap_or_default()
-                    ),
-                    "and" | "or" | "not" => format!(
-                        "{found:?} is in small letters; write {} for the operator",
-                        found.to_uppercase()
-                    ),
-                    _ => format!(
-                        "{found:?} names no field to look into; write it like title:{found}"
-                    ),
-                },
-            ));
+            return Err(self.no_field(start));
         }
         if path.split('.').any(str::is_empty) {
             return Err(self.refused(
@@ -258,6 +238,24 @@ impl Parser {
         };
         tree.set(&path, Arc::new(leaf));
         Ok(Expression::Fields(Arc::new(tree)))
+    }
+
+    /// Says what stands from `start` to here in place of a field and its colon.
+    fn no_field(&self, start: usize) -> FilterError {
+        let found = self.chars.get(start..self.at).unwrap_or_default();
+        let found: String = found.iter().collect();
+        let message = match found.as_str() {
+            "" => format!(
+                "a field is expected, found {:?}; write a condition like status:active",
+                self.peek().unwrap_or_default()
+            ),
+            "and" | "or" | "not" => format!(
+                "{found:?} is in small letters; write {} for the operator",
+                found.to_uppercase()
+            ),
+            _ => format!("{found:?} names no field to look into; write it like title:{found}"),
+        };
+        self.refused(start, message)
     }
 
     fn name(&mut self) -> Result<String, FilterError> {

@@ -1,7 +1,9 @@
 //! Tables of the three languages, and worst cases.
 
 mod eventbridge;
+mod generated;
 mod hookdeck;
+mod indexed;
 mod random;
 mod reference;
 mod shopify;

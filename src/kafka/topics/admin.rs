@@ -3,7 +3,7 @@
 //! The broker that is built in for trying out (`rdkafka::mocking`) has no Admin API: there topics are made through its
 //! handle, have no properties and are never deleted.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -24,6 +24,7 @@ use crate::config::settings::Settings;
 use crate::kafka::client;
 use crate::kafka::commands::Commands;
 use crate::kafka::errors::{self, Access, Error, Kind, Operation};
+use crate::kafka::topic_ids;
 
 /// How long one question to the cluster may take.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -197,6 +198,16 @@ impl TopicAdmin {
             },
         )
         .await
+    }
+
+    /// The ids of topics; one that cannot be told is missing.
+    pub async fn ids(&self, topics: Vec<Arc<str>>) -> HashMap<Arc<str>, Arc<str>> {
+        let eyes = Arc::clone(&self.eyes);
+        let asked = tokio::task::spawn_blocking(move || {
+            topic_ids::look_up(eyes.client(), &topics, Duration::from_secs(2))
+        });
+        // Only a stopping runtime gives no answer.
+        asked.await.unwrap_or_default()
     }
 
     /// Answers with an error where a topic does not exist, for whoever is about to do `operation` with it: clients wait

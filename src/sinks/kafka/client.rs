@@ -21,7 +21,7 @@ use super::outcome::Trouble;
 use crate::config::settings::Settings;
 use crate::egress::Guard;
 use crate::sinks::ClientsError;
-use crate::sinks::cache::Cache;
+use crate::sinks::cache::{CLIENTS, Cache, IDLE};
 
 /// librdkafka's properties of one producer. Two destinations with the same ones share it.
 pub(super) type Properties = Arc<[(&'static str, String)]>;
@@ -32,7 +32,7 @@ const POLL: Duration = Duration::from_secs(1);
 /// What all Kafka destinations share.
 #[derive(Debug)]
 pub struct Client {
-    producers: Cache<Properties, Producer>,
+    producers: Cache<Properties, Arc<Producer>>,
     pub(super) guard: Arc<Guard>,
     /// The id of the cluster that events are read from, once it is known.
     pub(super) home: OnceLock<String>,
@@ -44,7 +44,7 @@ impl Client {
         guard: Arc<Guard>,
     ) -> Result<Self, ClientsError> {
         Ok(Self {
-            producers: Cache::default(),
+            producers: Cache::new(CLIENTS, IDLE),
             guard,
             home: OnceLock::new(),
         })
@@ -58,12 +58,13 @@ impl Client {
     /// The producer with these properties.
     pub(super) fn producer(&self, properties: &Properties) -> KafkaResult<Arc<Producer>> {
         self.producers
-            .get(properties, || Producer::new(properties))
+            .try_get(properties, || Producer::new(properties).map(Arc::new))
     }
 
     /// Has the next attempt make another producer.
     pub(super) fn forget(&self, properties: &Properties, producer: &Arc<Producer>) {
-        self.producers.forget(properties, producer);
+        self.producers
+            .remove_if(properties, |kept| Arc::ptr_eq(kept, producer));
     }
 }
 

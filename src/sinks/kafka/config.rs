@@ -12,7 +12,7 @@ use crate::config::settings::Settings;
 use crate::domain::units::ByteSize;
 use crate::egress::Guard;
 use crate::sinks::cloudevents;
-use crate::sinks::fields::{Faults, Fields, timeout};
+use crate::sinks::fields::{Faults, Fields};
 
 /// Brokers to begin with, at most; the others are learnt from them.
 pub(super) const BROKERS_MAX: usize = 16;
@@ -64,7 +64,7 @@ fn read(mut fields: Fields<'_>, settings: &Settings) -> Option<Kafka> {
     let mut properties = Vec::new();
     let tls = tls(&mut fields, &mut properties);
     let sasl = sasl(&mut fields, tls, &mut properties);
-    let timeout = timeout(&mut fields, settings);
+    let timeout = fields.timeout(settings);
     let record_max = record_max(&mut fields);
     let cloudevents = cloudevents::mode(&mut fields);
     let (brokers, topic) = (brokers?, topic?);

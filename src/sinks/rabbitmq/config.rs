@@ -17,7 +17,7 @@ use crate::domain::secret::Secret;
 use crate::domain::units::ByteSize;
 use crate::egress::Guard;
 use crate::sinks::cloudevents;
-use crate::sinks::fields::{Faults, Fields, timeout};
+use crate::sinks::fields::{Faults, Fields};
 
 /// What a message may have where the document says nothing: what RabbitMQ 4 takes by default.
 /// <https://www.rabbitmq.com/docs/configure#config-items> (`max_message_size`)
@@ -65,7 +65,7 @@ fn read(mut fields: Fields<'_>, settings: &Settings) -> Option<RabbitMq> {
         .map_err(|message| fields.fault("routing_key", message))
         .ok();
     let message_max = message_max(&mut fields);
-    let timeout = timeout(&mut fields, settings);
+    let timeout = fields.timeout(settings);
     let cloudevents = cloudevents::mode(&mut fields);
     fields.close();
     Some(RabbitMq {

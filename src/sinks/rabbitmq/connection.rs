@@ -19,7 +19,7 @@ use crate::config::settings::Settings;
 use crate::domain::secret::Secret;
 use crate::egress::{Dialling, Guard};
 use crate::sinks::ClientsError;
-use crate::sinks::cache::Cache;
+use crate::sinks::cache::{CLIENTS, Cache, IDLE};
 
 /// In seconds: a broker that is silent for twice as long is gone.
 const HEARTBEAT: u16 = 10;
@@ -95,7 +95,7 @@ impl Hash for Endpoint {
 /// What all RabbitMQ destinations share.
 #[derive(Debug)]
 pub struct Client {
-    places: Cache<Arc<Endpoint>, Place>,
+    places: Cache<Arc<Endpoint>, Arc<Place>>,
     pub(super) guard: Arc<Guard>,
     connect_timeout: Duration,
 }
@@ -147,7 +147,7 @@ impl Client {
         guard: Arc<Guard>,
     ) -> Result<Self, ClientsError> {
         Ok(Self {
-            places: Cache::default(),
+            places: Cache::new(CLIENTS, IDLE),
             guard,
             connect_timeout: settings.webhook.connect_timeout.0,
         })
@@ -158,8 +158,7 @@ impl Client {
     /// # Errors
     /// Why there is none, now or since the last try.
     pub(super) async fn connection(&self, endpoint: &Arc<Endpoint>) -> Result<Arc<Live>, Failure> {
-        let made: Result<_, Failure> = self.places.get(endpoint, || Ok(Place::default()));
-        let place = made?;
+        let place = self.places.get(endpoint, Arc::default);
         let mut state = place.0.lock().await;
         if let Some(live) = &state.live
             && live.connection.status().connected()
@@ -194,8 +193,7 @@ impl Client {
 
     /// Has the next message take another connection.
     pub(super) async fn forget(&self, endpoint: &Arc<Endpoint>, live: &Arc<Live>) {
-        let made: Result<_, Failure> = self.places.get(endpoint, || Ok(Place::default()));
-        let Ok(place) = made else { return };
+        let place = self.places.get(endpoint, Arc::default);
         let mut state = place.0.lock().await;
         if state.live.as_ref().is_some_and(|found| Arc::ptr_eq(found, live)) {
             state.live = None;

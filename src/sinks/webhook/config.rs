@@ -10,39 +10,18 @@ use serde_json::Value;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::{Key, Limits, Webhook};
+use super::{Key, Webhook};
 use crate::config::faults::Fault;
 use crate::config::settings::Settings;
 use crate::domain::secret::Secret;
 use crate::domain::signature::SigningKey;
 use crate::egress::{self, Guard, Refusal};
 use crate::sinks::cloudevents;
-use crate::sinks::fields::{Faults, Fields, timeout};
+use crate::sinks::fields::{Faults, Fields};
+use crate::sinks::http::{AGENT, Target, VALUE_MAX, custom_headers, header_name, header_value};
 
 /// Signing secrets of one destination at most: each adds 50 to 100 bytes to every request.
 pub(super) const SECRETS_MAX: usize = 5;
-
-/// Custom headers at most. With the longest values they stay within what receivers commonly take.
-pub(super) const HEADERS_MAX: usize = 32;
-
-/// Bytes of one header's value at most.
-pub(super) const VALUE_MAX: usize = 4096;
-
-const AGENT: HeaderValue =
-    HeaderValue::from_static(concat!("posthaste/", env!("CARGO_PKG_VERSION")));
-
-/// Headers that belong to the connection or the message's framing, beside `proxy-*`, `webhook-*` and `posthaste-*`.
-const RESERVED: [&str; 9] = [
-    "connection",
-    "content-length",
-    "expect",
-    "host",
-    "keep-alive",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
 
 impl Webhook {
     /// Reads the object `sink`.
@@ -63,7 +42,7 @@ impl Webhook {
     /// Judges the URL by the operator's settings.
     pub(in crate::sinks) fn check_egress(&self, guard: &Guard) -> Result<(), Fault> {
         guard
-            .check(&self.url)
+            .check(&self.target.url)
             .map_err(|refusal| Fault::new("/sink/url", refusal.to_string()))
     }
 }
@@ -72,21 +51,20 @@ fn read(mut fields: Fields<'_>, faults: &Faults, settings: &Settings) -> Option<
     fields.required_text("type");
     let url = url(&mut fields);
     let keys = signing(&mut fields, faults);
-    let mut headers = custom_headers(&mut fields, faults);
+    let mut headers = custom_headers(&mut fields, &[]);
     authenticate(&mut fields, &mut headers);
     headers.entry(USER_AGENT).or_insert(AGENT);
     refuse_tls(&mut fields);
-    let timeout = timeout(&mut fields, settings);
+    let timeout = fields.timeout(settings);
     let cloudevents = cloudevents::mode(&mut fields);
     fields.close();
     let url = url?;
     Some(Webhook {
-        port: url.port_or_known_default()?,
-        url,
+        target: Target::new(url, settings, timeout)?,
         headers,
         keys,
         cloudevents,
-        limits: Limits::new(settings, timeout),
+        body_max: settings.webhook.body_max,
     })
 }
 
@@ -171,66 +149,6 @@ fn expiry(fields: &mut Fields<'_>) -> Option<i64> {
         );
     }
     at
-}
-
-fn custom_headers(fields: &mut Fields<'_>, faults: &Faults) -> HeaderMap {
-    let entries = fields
-        .object("headers")
-        .map(Fields::entries)
-        .unwrap_or_default();
-    let mut headers = HeaderMap::with_capacity(entries.len() + 2);
-    if entries.len() > HEADERS_MAX {
-        let message = format!("takes {HEADERS_MAX} headers at most, not {}", entries.len());
-        fields.fault("headers", message);
-    }
-    for (pointer, name, value) in entries {
-        match header(name, value) {
-            Ok((name, _)) if headers.contains_key(&name) => {
-                faults.add(
-                    pointer,
-                    "stands here twice: upper and lower case do not differ",
-                );
-            }
-            Ok((name, value)) => {
-                headers.insert(name, value);
-            }
-            Err(message) => faults.add(pointer, message),
-        }
-    }
-    headers
-}
-
-/// A header that a customer may set.
-fn header(name: &str, value: &str) -> Result<(HeaderName, HeaderValue), String> {
-    Ok((header_name(name)?, header_value(value)?))
-}
-
-fn header_name(name: &str) -> Result<HeaderName, String> {
-    let name = HeaderName::from_bytes(name.as_bytes())
-        .map_err(|_not_a_token| "is not a name of a header".to_owned())?;
-    let text = name.as_str();
-    let ours = ["proxy-", "webhook-", "posthaste-"];
-    if RESERVED.contains(&text) || ours.iter().any(|prefix| text.starts_with(prefix)) {
-        return Err(format!(
-            "`{text}` is set by the service and cannot be chosen"
-        ));
-    }
-    Ok(name)
-}
-
-fn header_value(value: &str) -> Result<HeaderValue, String> {
-    if value.len() > VALUE_MAX {
-        return Err(format!(
-            "holds {} bytes, {VALUE_MAX} are allowed",
-            value.len()
-        ));
-    }
-    // Bytes from 0x80 on are allowed by RFC 9110 and read differently by every receiver.
-    let visible = value
-        .bytes()
-        .all(|byte| byte == b'\t' || (b' '..=b'~').contains(&byte));
-    let value = HeaderValue::from_str(value).ok().filter(|_| visible);
-    value.ok_or_else(|| "holds characters other than visible ASCII and blanks".to_owned())
 }
 
 fn authenticate(fields: &mut Fields<'_>, headers: &mut HeaderMap) {

@@ -7,7 +7,7 @@ use reqwest::header::{CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderName, Heade
 use super::{Key, Webhook};
 use crate::domain::signature;
 use crate::sinks::Outgoing;
-use crate::sinks::attributes::{self, HOPS};
+use crate::sinks::attributes::{self, HOPS, TEST};
 use crate::sinks::cloudevents::{Rendered, http_value};
 
 const ID: HeaderName = HeaderName::from_static("webhook-id");
@@ -59,6 +59,10 @@ pub(super) fn headers(
             REPLAY,
             identity(name, "the replay's name cannot stand in a header")?,
         );
+    }
+    if outgoing.is_test() {
+        let test = HeaderName::from_static(TEST);
+        headers.insert(test, HeaderValue::from_static("true"));
     }
     for (name, value) in &rendered.attributes {
         let unsendable = Unsendable("an attribute of the CloudEvent cannot stand in a header");

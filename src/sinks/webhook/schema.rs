@@ -1,15 +1,15 @@
 //! The JSON Schema of what `config` reads; a test holds the names of both together.
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::{Schema, json_schema};
 
-use super::config::{HEADERS_MAX, SECRETS_MAX, VALUE_MAX};
-use crate::domain::units::Span;
+use super::config::SECRETS_MAX;
 use crate::sinks::cloudevents::mode_schema;
+use crate::sinks::fields::timeout_schema;
+use crate::sinks::http::headers_schema;
 
 /// The JSON Schema of the object `sink` of a webhook.
 #[must_use]
 pub fn schema() -> Schema {
-    let span = Span::json_schema(&mut SchemaGenerator::default());
     let secret = json_schema!({
         "description": "`whsec_` and base64 of 24 to 64 bytes (HMAC-SHA256), or `whsk_` and base64 of an Ed25519 seed.",
         "type": "string",
@@ -52,13 +52,7 @@ pub fn schema() -> Schema {
                 },
                 "oneOf": [{"required": ["secret"]}, {"required": ["secrets"]}]
             },
-            "headers": {
-                "description": "Headers of every request. Those of the connection, `proxy-*`, `webhook-*` and `posthaste-*` cannot be set.",
-                "type": ["object", "null"],
-                "maxProperties": HEADERS_MAX,
-                "additionalProperties": {"type": "string", "maxLength": VALUE_MAX},
-                "default": {}
-            },
+            "headers": headers_schema("`proxy-*`, `webhook-*` and `posthaste-*`"),
             "auth": auth_schema(),
             "tls": {
                 "description": "Not supported yet: only the empty object.",
@@ -66,11 +60,7 @@ pub fn schema() -> Schema {
                 "additionalProperties": false,
                 "default": {}
             },
-            "timeout": {
-                "description": "How long an attempt takes at most, its answer included; bounded by the setting webhook.timeout_max.",
-                "anyOf": [span, {"type": "null"}],
-                "default": "20s"
-            },
+            "timeout": timeout_schema(),
             "cloudevents": mode_schema()
         }
     })

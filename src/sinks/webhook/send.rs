@@ -1,72 +1,15 @@
 //! One attempt over the network.
 //!
 //! A signed attempt over http costs 79 allocations; 15 of them are made here and in `request`, the rest by the client.
-//!
-//! Invariant: every await on the outside ends at a time limit of the destination or of the settings.
 
-use std::sync::Arc;
-use std::time::Duration;
+use tokio::time::Instant;
 
-use reqwest::header::{HeaderMap, RETRY_AFTER, SET_COOKIE};
-use reqwest::{Method, Request, Response, StatusCode};
-use tokio::time::{Instant, timeout_at};
-
-use super::failure::Failure;
-use super::{Webhook, outcome, request, retry_after};
-use crate::config::settings::Settings;
+use super::{Client, Webhook, request};
 use crate::domain::attempt::Report;
 use crate::domain::delivery::DeadLetterReason;
 use crate::domain::outcome::Outcome;
-use crate::egress::{self, Guard};
-use crate::sinks::cloudevents::{self, Rendered};
-use crate::sinks::{ClientsError, Outgoing};
-
-/// Names and values of an answer's head that are kept, in bytes: attempt records have little room.
-const HEAD_KEPT: usize = 8 * 1024;
-
-/// What one HTTP/2 stream may send ahead of being read: no more than is read of an answer by default.
-const STREAM_WINDOW: u32 = 64 * 1024;
-
-/// What all streams of one HTTP/2 connection may send ahead of being read.
-const CONNECTION_WINDOW: u32 = 1024 * 1024;
-
-/// How long an HTTP/2 connection with requests in flight may be silent until it is asked, and then closed: without
-/// this a dead one would swallow request after request.
-const HTTP2_SILENCE: Duration = Duration::from_secs(10);
-
-/// The client that all webhooks share, with its connections.
-#[derive(Debug)]
-pub struct Client {
-    http: reqwest::Client,
-    guard: Arc<Guard>,
-}
-
-impl Client {
-    pub(in crate::sinks) fn new(
-        settings: &Settings,
-        guard: Arc<Guard>,
-    ) -> Result<Self, ClientsError> {
-        Self::build(settings, guard, |builder| builder)
-    }
-
-    pub(super) fn build(
-        settings: &Settings,
-        guard: Arc<Guard>,
-        adapt: impl FnOnce(reqwest::ClientBuilder) -> reqwest::ClientBuilder,
-    ) -> Result<Self, ClientsError> {
-        let webhook = &settings.webhook;
-        let builder = egress::client(&guard)
-            .connect_timeout(webhook.connect_timeout.0)
-            .pool_idle_timeout(webhook.pool_idle_timeout.0)
-            .pool_max_idle_per_host(webhook.pool_idle_per_host)
-            .http2_initial_stream_window_size(STREAM_WINDOW)
-            .http2_initial_connection_window_size(CONNECTION_WINDOW)
-            .http2_keep_alive_interval(HTTP2_SILENCE)
-            .http2_keep_alive_timeout(webhook.connect_timeout.0);
-        let http = adapt(builder).build().map_err(ClientsError::Http)?;
-        Ok(Self { http, guard })
-    }
-}
+use crate::sinks::http::Failure;
+use crate::sinks::{Outgoing, cloudevents};
 
 impl Webhook {
     /// Makes one attempt.
@@ -76,142 +19,23 @@ impl Webhook {
             Ok(rendered) => rendered,
             Err(malformed) => return malformed.report(started.elapsed()),
         };
-        let body = rendered.body.as_deref().unwrap_or_default();
-        if body.len() > self.limits.body.0 {
+        let body = rendered.body.clone().unwrap_or_default();
+        if body.len() > self.body_max.0 {
             let error = format!(
                 "the body has {} bytes, webhooks take {} (setting webhook.body_max)",
                 body.len(),
-                self.limits.body
+                self.body_max
             );
             return Report {
                 dead_letter: Some(DeadLetterReason::Oversize),
                 ..Report::without_answer(Outcome::Rejected, error, started.elapsed())
             };
         }
-        match self.exchange(client, &outgoing, &rendered, started).await {
-            Ok(response) => self.answer(response, &outgoing, started).await,
-            Err(failure) => {
-                if let Failure::Egress(refusal) = &failure {
-                    client.guard.count(*refusal);
-                }
-                let outcome = outcome::of_failure(&failure);
-                Report::without_answer(outcome, failure.to_string(), started.elapsed())
-            }
-        }
-    }
-
-    /// Sends the request and waits for the head of the answer.
-    async fn exchange(
-        &self,
-        client: &Client,
-        outgoing: &Outgoing<'_>,
-        rendered: &Rendered<'_>,
-        started: Instant,
-    ) -> Result<Response, Failure> {
-        client.guard.check(&self.url).map_err(Failure::Egress)?;
-        let limit = self.limits.first_byte;
-        let mut again = true;
-        loop {
-            let headers = request::headers(self, outgoing, rendered);
-            let headers = headers.map_err(|unsendable| Failure::Configuration(unsendable.0))?;
-            let mut request = Request::new(Method::POST, self.url.clone());
-            *request.headers_mut() = headers;
-            *request.body_mut() = Some(rendered.body.clone().unwrap_or_default().into());
-            let exchange = egress::dialling(self.port, client.http.execute(request));
-            let (result, opened) = timeout_at(started + limit, exchange)
-                .await
-                .map_err(|_elapsed| Failure::FirstByteTimeout(limit))?;
-            let failure = match result {
-                Ok(response) => return Ok(response),
-                Err(error) => Failure::of(&error, &self.limits),
-            };
-            // A receiver may close an idle connection just when a request goes out on it. hyper sends again only what
-            // it has not begun to write; after that it cannot tell this from a receiver that read the request, and
-            // neither can we: at least once, and receivers know the id.
-            if again && !opened && matches!(failure, Failure::Broken(_)) {
-                again = false;
-                continue;
-            }
-            return Err(failure);
-        }
-    }
-
-    /// Reports on an answer whose head has come.
-    async fn answer(
-        &self,
-        mut response: Response,
-        outgoing: &Outgoing<'_>,
-        started: Instant,
-    ) -> Report {
-        let first_byte = started.elapsed();
-        let status = response.status();
-        let retry_after = (!status.is_success())
-            .then(|| response.headers().get(RETRY_AFTER))
-            .flatten()
-            .and_then(|value| {
-                let elapsed_ms = i64::try_from(first_byte.as_millis()).unwrap_or(i64::MAX);
-                retry_after::read(value.as_bytes(), outgoing.now_ms.saturating_add(elapsed_ms))
-            });
-        let outcome = outcome::of_answer(status.as_u16(), retry_after);
-        let response_headers =
-            kept_head(response.headers(), HEAD_KEPT.min(self.limits.response_kept));
-        let mut kept = Vec::new();
-        let body = self.read_body(&mut response, &mut kept);
-        // The status has decided: a body that does not end in time is kept as far as it came.
-        let _ended = timeout_at(started + self.limits.total, body).await.is_ok();
-        Report {
-            outcome,
-            status: Some(status.as_u16()),
-            retry_after,
-            error: (outcome != Outcome::Delivered).then(|| words(status, outcome)),
-            dead_letter: None,
-            response_headers,
-            response_body: kept.into(),
-            first_byte: Some(first_byte),
-            total: started.elapsed(),
-        }
-    }
-
-    /// Reads the body until it ends, breaks, or has been long enough; the connection of one that is cut is closed when
-    /// the response is dropped.
-    async fn read_body(&self, response: &mut Response, kept: &mut Vec<u8>) {
-        let mut read = 0;
-        while read < self.limits.response_read {
-            let Ok(Some(chunk)) = response.chunk().await else {
-                return;
-            };
-            read += chunk.len();
-            let room = self.limits.response_kept.saturating_sub(kept.len());
-            kept.extend_from_slice(chunk.get(..room).unwrap_or(&chunk));
-        }
-    }
-}
-
-fn words(status: StatusCode, outcome: Outcome) -> String {
-    let name = status
-        .canonical_reason()
-        .map_or(String::new(), |name| format!(" {name}"));
-    let note = match outcome {
-        Outcome::Redirect => ": redirects are not followed",
-        _ => "",
-    };
-    format!("HTTP {}{name}{note}", status.as_u16())
-}
-
-/// The answer's headers, as many as fit into `room` bytes. Cookies are credentials and are not kept.
-fn kept_head(headers: &HeaderMap, mut room: usize) -> Vec<(String, String)> {
-    let mut kept = Vec::new();
-    for (name, value) in headers {
-        let value = if name == SET_COOKIE {
-            "[redacted]".into()
-        } else {
-            String::from_utf8_lossy(value.as_bytes())
+        let headers = || {
+            let headers = request::headers(self, &outgoing, &rendered);
+            headers.map_err(|unsendable| Failure::Configuration(unsendable.0))
         };
-        match room.checked_sub(name.as_str().len() + value.len()) {
-            Some(rest) => room = rest,
-            None => continue,
-        }
-        kept.push((name.as_str().to_owned(), value.into_owned()));
+        let now = (started, outgoing.now_ms);
+        self.target.post(client, headers, body, now).await
     }
-    kept
 }

@@ -2,6 +2,7 @@
 
 use super::family::{Label, label};
 use crate::domain::delivery::DeadLetterReason;
+use crate::domain::filter::Dialect;
 use crate::domain::outcome::Outcome;
 
 /// Why a delivery was handed over to its retry topic without an attempt.
@@ -55,16 +56,19 @@ label!(LedgerOwner, "ledger" {
     Retry => "retry",
 });
 
-/// How a commit of positions ended.
+/// What became of a commit of positions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum CommitResult {
-    /// The broker took it.
+    /// The client sent it; what the broker answers to these is not told, so they are sent again and again.
+    Sent,
+    /// It was waited for, when partitions were given up, and the broker took it.
     Committed,
-    /// It did not; the next commit covers it.
+    /// The client did not send it, or the broker did not take one that was waited for.
     Failed,
 }
 
 label!(CommitResult, "result" {
+    Sent => "sent",
     Committed => "committed",
     Failed => "failed",
 });
@@ -94,6 +98,36 @@ label!(KafkaClient, "client" {
     Retry => "retry",
     Router => "router",
 });
+
+/// What became of an event under the filters of one dialect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum FilterResult {
+    /// At least one took it.
+    Matched,
+    /// None took it.
+    FilteredOut,
+    /// None took it, and one asked about a body that is no JSON.
+    Malformed,
+}
+
+label!(FilterResult, "result" {
+    Matched => "matched",
+    FilteredOut => "filtered_out",
+    Malformed => "malformed",
+});
+
+impl Label for Dialect {
+    const NAME: &'static str = "dialect";
+    const VALUES: &'static [Self] = &Self::ALL;
+
+    fn index(self) -> usize {
+        self as usize
+    }
+
+    fn text(self) -> &'static str {
+        self.name()
+    }
+}
 
 impl Label for Outcome {
     const NAME: &'static str = "outcome";
@@ -140,6 +174,8 @@ mod tests {
         check::<LedgerOwner>();
         check::<CommitResult>();
         check::<KafkaClient>();
+        check::<FilterResult>();
+        check::<Dialect>();
         check::<Outcome>();
         check::<DeadLetterReason>();
     }

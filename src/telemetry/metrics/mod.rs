@@ -16,10 +16,11 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
 pub use family::{By, Label, Named};
-pub use labels::{AttemptKind, CommitResult, HandOver, KafkaClient, LedgerOwner};
+pub use labels::{AttemptKind, CommitResult, FilterResult, HandOver, KafkaClient, LedgerOwner};
 use prometheus::{Gauge, Histogram, IntCounter, IntGauge, Registry, TextEncoder};
 
 use crate::domain::delivery::DeadLetterReason;
+use crate::domain::filter::Dialect;
 use crate::domain::outcome::Outcome;
 use crate::domain::units::Span;
 use family::{Scope, metrics};
@@ -49,10 +50,12 @@ metrics! {
     pub struct SourceMetrics {
         /// Events read from source topics.
         events_read: IntCounter = "posthaste_events_read_total";
-        /// Events that at least one destination subscribes to.
+        /// Events that are for at least one destination.
         events_matched: IntCounter = "posthaste_events_matched_total";
-        /// Events that no destination subscribes to.
+        /// Events that are for no destination.
         events_unmatched: IntCounter = "posthaste_events_unmatched_total";
+        /// Events that filters were asked about, by the filters' dialect and what came of it.
+        filtered: By<Dialect, By<FilterResult, IntCounter>> = "posthaste_filter_events_total";
         /// Records between the committed positions and the ends of this instance's partitions.
         lag: IntGauge = "posthaste_source_lag_records";
         /// Records that retention deleted before they were read.
@@ -99,7 +102,7 @@ metrics! {
         holes: IntGauge = "posthaste_ledger_holes";
         /// The age of the oldest unsettled event since it was read.
         oldest: Gauge = "posthaste_ledger_oldest_unsettled_seconds";
-        /// Commits of positions, by result.
+        /// Commits of positions: sent without an answer, or waited for and committed or failed.
         commits: By<CommitResult, IntCounter> = "posthaste_commits_total";
     }
 }

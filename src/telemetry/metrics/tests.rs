@@ -103,7 +103,7 @@ fn help_is_a_sentence_for_people() {
 fn labels_are_from_closed_sets() {
     let allowed: BTreeSet<&str> = [
         "sink", "outcome", "source", "tier", "cause", "reason", "kind", "ledger", "result",
-        "client", "version",
+        "client", "version", "dialect",
     ]
     .into();
     for family in families() {
@@ -146,6 +146,7 @@ fn every_counter_is_there_from_the_start_at_0() {
         "posthaste_dead_letters_total{reason=\"archive_expired\"} 0",
         "posthaste_deliveries_handed_over_total{cause=\"queue_full\"} 0",
         "posthaste_events_read_total{source=\"users-*\"} 0",
+        "posthaste_filter_events_total{dialect=\"shopify\",result=\"filtered_out\",source=\"users-*\"} 0",
         "posthaste_retries_scheduled_total{tier=\"0s\"} 0",
         "posthaste_retries_scheduled_total{tier=\"2m\"} 0",
         "posthaste_commits_total{ledger=\"retry\",result=\"failed\"} 0",

@@ -24,6 +24,7 @@ use self::headers::{Known, header_text};
 use self::pointers::{Found, Pointers, SLOTS, Slots, only};
 use super::{RawRecord, RecordView};
 use crate::config::settings::{Format, Source};
+use crate::domain::content::{Body, Parts};
 use crate::domain::event::{Event, Headers, Origin};
 use crate::domain::ids::TenantId;
 
@@ -385,7 +386,41 @@ fn time_ms(text: &str) -> Option<i64> {
     i64::try_from(at.unix_timestamp_nanos().div_euclid(1_000_000)).ok()
 }
 
+impl SourceReader {
+    /// What filters may ask about a record; `id` tells the id of its event, see [`Metadata::id`].
+    #[must_use]
+    pub fn parts<'a>(
+        &self,
+        record: &RecordView<'a>,
+        metadata: &'a Metadata<'a>,
+        id: &'a dyn Fn() -> String,
+    ) -> Parts<'a> {
+        Parts {
+            id,
+            event_type: &metadata.event_type,
+            topic: record.topic,
+            time_ms: metadata.time_ms,
+            key: record.key,
+            headers: record.headers,
+            body: match (record.value, self.format) {
+                (None, _) => Body::None,
+                (Some(_), Format::Bytes) => Body::Opaque,
+                (Some(value), Format::Json | Format::Cloudevents) => Body::Json(value),
+            },
+        }
+    }
+}
+
 impl Metadata<'_> {
+    /// The event's id, also where nothing names it.
+    #[must_use]
+    pub fn id(&self, record: &RecordView<'_>) -> String {
+        match &self.id {
+            Some(id) => id.clone().into_owned(),
+            None => id_by_place(record).into(),
+        }
+    }
+
     /// Makes the event, copying the record's bytes once: they outlive the client's buffer.
     #[must_use]
     pub fn into_event(self, record: &RecordView<'_>) -> Event {

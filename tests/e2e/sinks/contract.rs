@@ -349,7 +349,7 @@ pub(crate) async fn slow_target<C: Counterpart>() {
 
 pub(crate) async fn oversize<C: Counterpart>() {
     // More than what the broker takes by default: some sinks have limits beyond that.
-    let most = [("max.message.bytes", "4194304")];
+    let most = [("max.message.bytes", "12582912")];
     let stage = Stage {
         counterpart: C::start(false).await,
         scene: Scene::with_source(Kafka::shared(), "oversize", 1, &most).await,

@@ -2,6 +2,11 @@
 
 pub(crate) mod contract;
 
+mod aws_own;
+mod eventbridge;
+mod hookdeck;
 mod kafka;
+mod pubsub;
 mod rabbitmq;
+mod sqs;
 mod webhook;

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::{Output, Stdio};
 
-use tokio::io::AsyncWriteExt as _;
+use tokio::io::{AsyncBufReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::Command;
 use tokio::time::timeout;
 
@@ -65,6 +65,44 @@ pub(crate) async fn posthaste(arguments: &[&str], input: &str) -> Done {
         code: output.status.code().unwrap_or(-1),
         stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
         stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+/// Runs `posthaste ARGUMENTS` as `… | head -1` would: reads one line of its output and closes it.
+pub(crate) async fn head(arguments: &[&str], input: &str) -> Done {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_posthaste"))
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .expect("the binary starts");
+    let mut stdin = child.stdin.take().expect("its input is a pipe");
+    let mut output = BufReader::new(child.stdout.take().expect("its output is a pipe"));
+    let mut stdout = String::new();
+    let run = async {
+        let read = async {
+            output.read_line(&mut stdout).await.expect("a line");
+            drop(output);
+        };
+        let write = async {
+            if let Err(error) = stdin.write_all(input.as_bytes()).await {
+                assert_eq!(error.kind(), std::io::ErrorKind::BrokenPipe, "{error}");
+            }
+            drop(stdin);
+        };
+        tokio::join!(read, write);
+        child.wait_with_output().await
+    };
+    let ended = timeout(LIMIT, run).await;
+    let ended = ended
+        .unwrap_or_else(|_elapsed| panic!("{arguments:?} did not end within {LIMIT:?}"))
+        .expect("its output can be read");
+    Done {
+        code: ended.status.code().unwrap_or(-1),
+        stdout,
+        stderr: String::from_utf8_lossy(&ended.stderr).into_owned(),
     }
 }
 

@@ -1,6 +1,7 @@
 //! A real Kafka broker, run by `tests/services/kafka/start`.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::{Arc, LazyLock, Mutex, OnceLock};
@@ -9,7 +10,7 @@ use rdkafka::ClientConfig;
 use rdkafka::consumer::BaseConsumer;
 use rdkafka::producer::FutureProducer;
 
-use super::{guard, services};
+use super::{guard, services, signal};
 
 /// Quick to start rather than quick under load: tests ask little of a broker.
 const JVM: &str = "-XX:+UseSerialGC -XX:TieredStopAtLevel=1";
@@ -20,6 +21,8 @@ pub(crate) struct Kafka {
     pub(crate) bootstrap: String,
     /// Of the SASL_SSL listener, if there is one.
     pub(crate) sasl: Option<Sasl>,
+    /// The listener that a proxy is to stand before, if there is one.
+    pub(crate) behind: Option<SocketAddr>,
     folder: PathBuf,
     pid: Mutex<u32>,
     /// Made when first used, and anew when partitions were added, which it would not see for minutes.
@@ -81,6 +84,9 @@ impl Kafka {
                 user: fact("user"),
                 password: fact("password"),
             }),
+            behind: facts
+                .get("behind")
+                .map(|address| address.parse().expect("an address")),
             folder,
             pid: Mutex::new(fact("pid").parse().expect("a process id")),
             producer: Mutex::new(None),
@@ -95,6 +101,23 @@ impl Kafka {
         guard::ended(pid);
     }
 
+    /// Ends the broker as a power cut would, but for what the system has not written to the disk yet.
+    pub(crate) fn kill9(&self) {
+        let pid = *self.pid.lock().expect("no holder panics");
+        run(Command::new(script("stop")).args(["--now", &pid.to_string()]));
+        guard::ended(pid);
+    }
+
+    /// Stops all its threads where they are, until [`Kafka::thaw`].
+    pub(crate) fn freeze(&self) {
+        signal(*self.pid.lock().expect("no holder panics"), "STOP");
+    }
+
+    /// Lets it go on.
+    pub(crate) fn thaw(&self) {
+        signal(*self.pid.lock().expect("no holder panics"), "CONT");
+    }
+
     /// Starts a stopped broker again, with the same port and data.
     pub(crate) fn restart(&self) {
         let folder = self.folder.to_str().expect("a path in UTF-8");
@@ -103,23 +126,26 @@ impl Kafka {
         *self.pid.lock().expect("no holder panics") = pid.expect("start prints the process id");
     }
 
-    /// Stops its time: it takes connections and answers nothing.
-    pub(crate) fn freeze(&self) {
-        self.signal("-STOP");
-    }
-
-    /// Lets its time go on.
-    pub(crate) fn thaw(&self) {
-        self.signal("-CONT");
-    }
-
-    fn signal(&self, signal: &str) {
-        let pid = *self.pid.lock().expect("no holder panics");
-        run(Command::new("kill").args([signal, &pid.to_string()]));
-    }
-
     /// Lets the user of the SASL_SSL listener do `operations` on a resource, such as `--topic orders`.
     pub(crate) fn allow(&self, resource: &[&str], operations: &[&str]) {
+        self.acl(&["--add", "--allow-principal"], resource, operations);
+    }
+
+    /// Forbids it, whatever is allowed.
+    pub(crate) fn forbid(&self, resource: &[&str], operations: &[&str]) {
+        self.acl(&["--add", "--deny-principal"], resource, operations);
+    }
+
+    /// Takes [`Kafka::forbid`] back.
+    pub(crate) fn forbid_no_more(&self, resource: &[&str], operations: &[&str]) {
+        self.acl(
+            &["--remove", "--force", "--deny-principal"],
+            resource,
+            operations,
+        );
+    }
+
+    fn acl(&self, change: &[&str], resource: &[&str], operations: &[&str]) {
         let user = &self.sasl.as_ref().expect("a secured broker").user;
         let mut tool = Command::new(script("tool"));
         tool.args([
@@ -127,7 +153,8 @@ impl Kafka {
             "--bootstrap-server",
             &self.bootstrap,
         ])
-        .args(["--add", "--allow-principal", &format!("User:{user}")])
+        .args(change)
+        .arg(format!("User:{user}"))
         .args(resource);
         for operation in operations {
             tool.args(["--operation", operation]);

@@ -1,12 +1,17 @@
 //! What the end-to-end tests stand on: a real Kafka, a real receiver, the real binary, and ways to wait without sleeping.
 
 pub(crate) mod account;
+pub(crate) mod aws;
 pub(crate) mod cli;
 pub(crate) mod events;
 pub(crate) mod guard;
+pub(crate) mod hostile;
 pub(crate) mod kafka;
+pub(crate) mod load;
 pub(crate) mod metrics;
 pub(crate) mod posthaste;
+pub(crate) mod proxy;
+pub(crate) mod pubsub;
 pub(crate) mod rabbitmq;
 pub(crate) mod receiver;
 pub(crate) mod records;
@@ -41,6 +46,17 @@ pub(crate) fn unique(what: &str) -> String {
         now_ms(),
         NEXT.fetch_add(1, Ordering::Relaxed)
     )
+}
+
+/// Sends a signal, such as `STOP`, to a process that a test started.
+pub(crate) fn signal(pid: u32, name: &str) {
+    let sent = std::process::Command::new("kill")
+        .args([&format!("-{name}"), &pid.to_string()])
+        .status();
+    assert!(
+        sent.expect("kill runs").success(),
+        "the process {pid} runs until it is told to end"
+    );
 }
 
 /// Milliseconds since 1970.

@@ -13,7 +13,7 @@ use tokio::time::{Instant, timeout};
 use super::metrics::Metrics;
 use super::settings::Settings;
 use super::wait::{self, LIMIT};
-use super::{guard, run_folder, unique};
+use super::{guard, run_folder, signal, unique};
 
 /// `posthaste serve`. Killed when dropped; what it logged is printed when the test fails.
 pub(crate) struct Posthaste {
@@ -128,6 +128,15 @@ impl Posthaste {
         .await;
     }
 
+    /// Waits until it owns exactly so many lanes of retries.
+    pub(crate) async fn until_lanes_owned(&self, lanes: f64) {
+        wait::until(&format!("{lanes} lanes owned"), async || {
+            let owned = self.metrics().await.sum("posthaste_lanes_owned", &[]);
+            ((owned - lanes).abs() < f64::EPSILON).then_some(())
+        })
+        .await;
+    }
+
     /// What it logged so far.
     pub(crate) fn logged(&self) -> String {
         std::fs::read_to_string(&self.log).expect("the log can be read")
@@ -149,18 +158,23 @@ impl Posthaste {
 
     /// Sends SIGTERM and waits for the end.
     pub(crate) async fn terminate(mut self) -> Ended {
-        self.signal_to_end().await;
+        self.signal_to_end();
         self.until_ended().await
     }
 
     /// Sends SIGTERM.
-    pub(crate) async fn signal_to_end(&self) {
-        let pid = self.pid.to_string();
-        let sent = Command::new("kill").args(["-TERM", &pid]).status().await;
-        assert!(
-            sent.expect("kill runs").success(),
-            "the instance runs until it is told to end"
-        );
+    pub(crate) fn signal_to_end(&self) {
+        signal(self.pid, "TERM");
+    }
+
+    /// Stops all its threads where they are, until [`Posthaste::thaw`].
+    pub(crate) fn freeze(&self) {
+        signal(self.pid, "STOP");
+    }
+
+    /// Lets it go on.
+    pub(crate) fn thaw(&self) {
+        signal(self.pid, "CONT");
     }
 
     /// Waits until it ends by itself or by the signal that it got.

@@ -17,7 +17,8 @@ use tokio::time::timeout;
 
 use super::wait::LIMIT;
 
-static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
+/// Of receivers and proxies.
+pub(super) static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(1)
         .thread_name("receivers")

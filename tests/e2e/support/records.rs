@@ -14,7 +14,7 @@ use rdkafka::admin::{
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer, StreamConsumer};
 use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
-use rdkafka::producer::FutureProducer;
+use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::time::{Instant, timeout};
 
@@ -80,6 +80,22 @@ impl Kafka {
             self.topics(name).contains_key(name).then_some(())
         })
         .await;
+    }
+
+    /// Deletes a topic, and waits until the broker tells of it no more.
+    pub(crate) async fn delete_topic(&self, name: &str) {
+        let deleted = self
+            .admin()
+            .delete_topics(&[name], &AdminOptions::new())
+            .await;
+        for result in deleted.expect("the broker answers") {
+            result.expect("the topic can be deleted");
+        }
+        super::wait::until("the deleted topic is gone", async || {
+            (!self.topics(name).contains_key(name)).then_some(())
+        })
+        .await;
+        *self.producer.lock().expect("no holder panics") = None;
     }
 
     /// Gives a topic more partitions, up to `partitions`, and waits until the broker tells about them.
@@ -177,9 +193,11 @@ impl Kafka {
             .get_or_insert_with(|| {
                 self.client()
                     .set("linger.ms", "0")
-                    .set("message.timeout.ms", "30000")
+                    // What it writes again after a fault stands there once.
+                    .set("enable.idempotence", "true")
+                    .set("message.timeout.ms", "60000")
                     // More than any topic of the tests takes.
-                    .set("message.max.bytes", "8388608")
+                    .set("message.max.bytes", "20000000")
                     .create()
                     .expect("a producer")
             })
@@ -200,6 +218,12 @@ impl Kafka {
                     .expect("the broker takes the record")
             })
             .collect()
+    }
+
+    /// Writes any record and waits until the broker has it.
+    pub(crate) async fn send(&self, record: FutureRecord<'_, [u8], [u8]>) {
+        let sent = self.producer().send(record, LIMIT).await;
+        sent.expect("the broker takes the record");
     }
 
     /// All records that a topic holds now, by partition and offset.

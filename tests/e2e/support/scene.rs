@@ -86,6 +86,34 @@ impl Scene {
         settings
     }
 
+    /// The same, coming in over the listener with TLS and SASL/SCRAM.
+    pub(crate) fn settings_over_sasl(&self) -> Settings {
+        let sasl = self.kafka.sasl.clone().expect("a secured broker");
+        let mut settings = self.settings();
+        settings.set("kafka.brokers", sasl.bootstrap.as_str());
+        for (name, value) in sasl.properties() {
+            settings.property(name, &value);
+        }
+        settings
+    }
+
+    /// Grants the user of that listener what the handbook tells an operator to grant (`docs/operations.md`).
+    pub(crate) fn grant(&self, with_groups: bool) {
+        let prefixed = ["--resource-pattern-type", "prefixed"];
+        self.kafka.allow(
+            &[&["--topic", &self.prefix], &prefixed[..]].concat(),
+            &["Create", "Read", "Write", "DescribeConfigs", "Delete"],
+        );
+        self.kafka
+            .allow(&["--topic", &self.topic], &["Read", "DescribeConfigs"]);
+        if with_groups {
+            self.kafka.allow(
+                &[&["--group", &self.group], &prefixed[..]].concat(),
+                &["Read"],
+            );
+        }
+    }
+
     /// Starts an instance with [`Scene::settings`] and waits until it is ready.
     pub(crate) async fn serve(&self) -> Posthaste {
         Posthaste::start(&self.settings()).await
@@ -163,6 +191,32 @@ impl Scene {
         assert!(
             settled.is_some(),
             "{topic} is not settled up to {ends:?}, only to {committed:#?}"
+        );
+    }
+
+    /// Waits until everything in the retry topics is settled.
+    pub(crate) async fn retries_settled(&self) {
+        let group = self.kafka.group(&format!("{}.retry", self.group));
+        let mut open = BTreeMap::new();
+        let settled = wait::try_until(async || {
+            let topics = self.kafka.topics(&self.own("retry"));
+            let committed = group.committed(&topics);
+            open = topics
+                .keys()
+                .flat_map(|topic| {
+                    let ends = self.kafka.ends(topic).into_iter();
+                    ends.map(|(partition, end)| ((topic.clone(), partition), end))
+                })
+                .filter(|(place, end)| {
+                    *end > 0 && committed.get(place).is_none_or(|found| found.offset < *end)
+                })
+                .collect();
+            open.is_empty().then_some(())
+        })
+        .await;
+        assert!(
+            settled.is_some(),
+            "retry topics are not settled up to {open:?}"
         );
     }
 

@@ -126,7 +126,7 @@ impl<'e> Evaluation<'e> {
                 need = Need::Value;
             }
         }
-        let below = tree.branches.values().all(Tree::holds_for_nothing);
+        let below = tree.branches_hold_for_nothing();
         if need == Need::Done && tree.branches.is_empty() {
             return found;
         }
@@ -163,7 +163,7 @@ impl<'e> Evaluation<'e> {
         for (name, branch) in &tree.branches {
             let mut ways = object
                 .children()
-                .filter(|member| begins_with(member.name(), name));
+                .filter(|member| leads_into(member.name().unwrap_or_default(), name, branch));
             let below = match (ways.next(), ways.next()) {
                 (None, _) => self.nothing(name, branch),
                 (Some(member), None) if member.name() == Some(name) => {
@@ -263,10 +263,18 @@ fn need(tree: &Tree) -> Need {
     }
 }
 
-/// Whether a member's name is `first`, or begins with it and a dot.
-fn begins_with(name: Option<&str>, first: &str) -> bool {
-    let rest = name.and_then(|name| name.strip_prefix(first));
-    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+/// Whether a member's name is that of a branch, or leads into it by names behind dots.
+fn leads_into(name: &str, first: &str, branch: &Tree) -> bool {
+    let Some(rest) = name.strip_prefix(first) else {
+        return false;
+    };
+    let Some(rest) = rest.strip_prefix('.') else {
+        return rest.is_empty();
+    };
+    let mut names = rest.split('.');
+    names
+        .try_fold(branch, |tree, name| tree.branch(name))
+        .is_some()
 }
 
 /// What remains of a path behind a member's name, whose dots separate names too.

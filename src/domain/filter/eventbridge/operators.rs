@@ -265,16 +265,15 @@ fn numeric(item: Item<'_>, pointer: &str) -> Result<Range, FilterError> {
             Ok(Range { low, high })
         }
         [lower, low, upper, high] => {
-            let with_low = match lower.text() {
-                Some(">") => false,
-                Some(">=") => true,
-                _ => return Err(wrong(format!("a range begins with > or >=, found {lower}"))),
+            let with = |sign: &Item<'_>, without, with, place: &str| match sign.text() {
+                Some(text) if text == without => Ok(false),
+                Some(text) if text == with => Ok(true),
+                _ => Err(wrong(format!(
+                    "a range {place} with {without} or {with}, found {sign}"
+                ))),
             };
-            let with_high = match upper.text() {
-                Some("<") => false,
-                Some("<=") => true,
-                _ => return Err(wrong(format!("a range ends with < or <=, found {upper}"))),
-            };
+            let with_low = with(lower, ">", ">=", "begins")?;
+            let with_high = with(upper, "<", "<=", "ends")?;
             let (low, high) = (bound(low)?, bound(high)?);
             if low >= high {
                 return Err(wrong(format!(
@@ -321,35 +320,7 @@ fn anything_but(
             };
             item.children().map(one).collect::<Result<_, _>>()?
         }
-        Kind::Object => {
-            let allowed = "prefix, suffix, equals-ignore-case or wildcard";
-            let (name, item, pointer) = only(item, pointer, allowed)?;
-            if !matches!(
-                name,
-                "prefix" | "suffix" | "equals-ignore-case" | "wildcard"
-            ) {
-                return Err(refused(
-                    &pointer,
-                    format!("allowed is {allowed}, found {name:?}; write it like {example}"),
-                ));
-            }
-            let list = matches!(item.kind(), Kind::Array);
-            let items: Vec<Item<'_>> = if list {
-                item.children().collect()
-            } else {
-                vec![item]
-            };
-            if items.is_empty() {
-                return Err(refused(
-                    &pointer,
-                    "empty lists are not allowed; write at least one string",
-                ));
-            }
-            items
-                .into_iter()
-                .map(|item| excluded_form(name, item, &pointer, spent))
-                .collect::<Result<_, _>>()?
-        }
+        Kind::Object => excluded_forms(item, pointer, example, spent)?,
         kind => {
             return Err(refused(
                 pointer,
@@ -361,6 +332,40 @@ fn anything_but(
         }
     };
     Ok(Predicate::Other(excluded))
+}
+
+/// One operator of `anything-but`, with a string or a list of strings.
+fn excluded_forms(
+    object: Item<'_>,
+    pointer: &str,
+    example: &str,
+    spent: &mut Spent,
+) -> Result<Vec<Predicate>, FilterError> {
+    let allowed = "prefix, suffix, equals-ignore-case or wildcard";
+    let (name, item, pointer) = only(object, pointer, allowed)?;
+    if !matches!(
+        name,
+        "prefix" | "suffix" | "equals-ignore-case" | "wildcard"
+    ) {
+        return Err(refused(
+            &pointer,
+            format!("allowed is {allowed}, found {name:?}; write it like {example}"),
+        ));
+    }
+    let items: Vec<Item<'_>> = match item.kind() {
+        Kind::Array => item.children().collect(),
+        _ => vec![item],
+    };
+    if items.is_empty() {
+        return Err(refused(
+            &pointer,
+            "empty lists are not allowed; write at least one string",
+        ));
+    }
+    let items = items.into_iter();
+    items
+        .map(|item| excluded_form(name, item, &pointer, spent))
+        .collect()
 }
 
 fn excluded_form(

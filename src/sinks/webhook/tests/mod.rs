@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::send::Client;
+use super::Client;
 use crate::config::settings::Settings;
 use crate::domain::attempt::Report;
 use crate::domain::event::Event;

@@ -1,5 +1,8 @@
 use super::*;
 
+#[path = "crowd.rs"]
+mod crowd;
+
 const FREE: Allowance = Allowance {
     enabled: true,
     concurrency: 2,
@@ -18,6 +21,7 @@ fn limits(slots: usize) -> Limits {
         slots,
         backlog_slots: slots * 3 / 4,
         queue: 3,
+        queue_most: 3,
         queue_bytes: 1000,
         queue_wait: 1000,
         slow_after: 2000,
@@ -83,6 +87,76 @@ fn what_finds_a_full_queue_comes_back_at_once() {
         .offer_fresh(&id("b"), FREE, 9, 1, false, 0)
         .expect("room");
     assert_eq!(works(&drain(&mut queues, 0)), [9]);
+}
+
+/// How many deliveries wait after more than enough came at once, with an attempt of `took` before.
+fn waiting_after(took: Millis, allowance: Allowance) -> usize {
+    let mut queues = Queues::new(Limits {
+        queue_most: 6,
+        ..limits(10)
+    });
+    for work in 0..2 {
+        queues
+            .offer_fresh(&id("a"), allowance, work, 1, false, 0)
+            .expect("room");
+    }
+    let first = drain(&mut queues, 0).remove(0);
+    queues.finish(&id("a"), first.token, Effect::None, took);
+    drain(&mut queues, took);
+    for work in 10..20 {
+        if queues
+            .offer_fresh(&id("a"), allowance, work, 1, false, took)
+            .is_err()
+        {
+            break;
+        }
+    }
+    queues.queued()
+}
+
+#[test]
+fn a_queue_is_as_long_as_its_destination_drains_in_time() {
+    for (took, expected) in [(8000, 3), (2000, 4), (800, 6), (0, 6)] {
+        assert_eq!(waiting_after(took, ONE), expected, "{took} ms");
+    }
+    let slow = Allowance {
+        rate: Some(4.0),
+        ..ONE
+    };
+    assert_eq!(waiting_after(0, slow), 4);
+}
+
+#[test]
+fn only_a_fast_destination_is_waited_for() {
+    let many = Allowance {
+        concurrency: 64,
+        ..FREE
+    };
+    // So many slots that they are not scarce.
+    let mut queues = Queues::new(limits(200));
+    for work in 0..64 {
+        queues
+            .offer_fresh(&id("a"), many, work, 1, false, 0)
+            .expect("room");
+        drain(&mut queues, 0);
+    }
+    assert!(
+        queues.fresh_room(&id("a"), 0).is_none(),
+        "nothing is known yet"
+    );
+    for token in 0..40 {
+        queues.finish(&id("a"), token, Effect::None, 5);
+    }
+    assert!(queues.fresh_room(&id("a"), 5).is_some());
+    let stuck = queues.fresh_room(&id("a"), 500);
+    assert!(stuck.is_some(), "40 of 64 can go on");
+    for work in 0..40 {
+        queues
+            .offer_fresh(&id("a"), many, work, 1, false, 500)
+            .expect("room");
+        drain(&mut queues, 500);
+    }
+    assert!(queues.fresh_room(&id("a"), 1000).is_none(), "all hang");
 }
 
 #[test]
@@ -321,9 +395,9 @@ fn nothing_is_kept_of_destinations_at_rest() {
 /// A destination with one fresh event, whose turn it is, and one of the backlog, while others hold all slots.
 fn one_of_each_without_a_slot() -> (Queues<u32>, Vec<Start<u32>>) {
     let mut queues = Queues::new(limits(2));
-    for work in [7, 8] {
+    for (name, work) in [("other", 7), ("another", 8)] {
         queues
-            .offer_fresh(&id("other"), FREE, work, 1, false, 0)
+            .offer_fresh(&id(name), FREE, work, 1, false, 0)
             .expect("room");
     }
     let others = drain(&mut queues, 0);

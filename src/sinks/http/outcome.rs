@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use super::failure::Failure;
 use crate::domain::outcome::Outcome;
 
 /// What an answer means: its status code, and its `Retry-After` where that could be read.
@@ -20,25 +19,9 @@ pub(super) fn of_answer(status: u16, retry_after: Option<Duration>) -> Outcome {
     }
 }
 
-/// What it means that there was no answer.
-pub(super) fn of_failure(failure: &Failure) -> Outcome {
-    match failure {
-        Failure::Egress(_) | Failure::Configuration(_) => Outcome::Refused,
-        Failure::Nonsense(_) => Outcome::Server,
-        Failure::Ours(_) => Outcome::Internal,
-        Failure::Unresolvable
-        | Failure::Connect(_)
-        | Failure::ConnectTimeout(_)
-        | Failure::Tls(_)
-        | Failure::FirstByteTimeout(_)
-        | Failure::Broken(_) => Outcome::Network,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::egress::Refusal;
 
     #[test]
     fn each_status_has_the_outcome_of_the_table() {
@@ -87,35 +70,6 @@ mod tests {
                     "{status} {retry_after:?}"
                 );
             }
-        }
-    }
-
-    #[test]
-    fn each_failure_has_the_outcome_of_the_table() {
-        let second = Duration::from_secs(1);
-        for (failure, expected) in [
-            (Failure::Unresolvable, Outcome::Network),
-            (Failure::Connect("connection refused"), Outcome::Network),
-            (Failure::ConnectTimeout(second), Outcome::Network),
-            (
-                Failure::Tls("certificate has expired".into()),
-                Outcome::Network,
-            ),
-            (Failure::FirstByteTimeout(second), Outcome::Network),
-            (
-                Failure::Broken("connection reset before an answer"),
-                Outcome::Network,
-            ),
-            (Failure::Nonsense("the answer is not HTTP"), Outcome::Server),
-            (Failure::Egress(Refusal::Address), Outcome::Refused),
-            (Failure::Egress(Refusal::Scheme), Outcome::Refused),
-            (
-                Failure::Configuration("all signing secrets have expired"),
-                Outcome::Refused,
-            ),
-            (Failure::Ours("no free local port"), Outcome::Internal),
-        ] {
-            assert_eq!(of_failure(&failure), expected, "{failure}");
         }
     }
 }

@@ -10,12 +10,12 @@ use std::fmt;
 use std::io;
 use std::time::Duration;
 
-use super::Limits;
+use crate::domain::outcome::Outcome;
 use crate::egress::Refusal;
 
 /// Why there was no answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Failure {
+pub(in crate::sinks) enum Failure {
     /// The guard does not let it through.
     Egress(Refusal),
     /// The destination's document asks for what cannot be done.
@@ -32,11 +32,15 @@ pub(super) enum Failure {
     FirstByteTimeout(Duration),
     /// A connection that ended before an answer.
     Broken(&'static str),
+    /// The receiver ended the request itself, on a connection that goes on.
+    Reset(&'static str),
     /// An answer that is not HTTP.
     Nonsense(&'static str),
     /// This machine is in trouble.
     Ours(&'static str),
 }
+
+impl Error for Failure {}
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -57,6 +61,7 @@ impl fmt::Display for Failure {
             Self::Configuration(words)
             | Self::Connect(words)
             | Self::Broken(words)
+            | Self::Reset(words)
             | Self::Nonsense(words)
             | Self::Ours(words) => f.write_str(words),
         }
@@ -77,8 +82,24 @@ impl fmt::Display for Seconds {
 }
 
 impl Failure {
+    /// What it means for the delivery. Pure.
+    pub(in crate::sinks) fn outcome(&self) -> Outcome {
+        match self {
+            Self::Egress(_) | Self::Configuration(_) => Outcome::Refused,
+            Self::Nonsense(_) => Outcome::Server,
+            Self::Ours(_) => Outcome::Internal,
+            Self::Unresolvable
+            | Self::Connect(_)
+            | Self::ConnectTimeout(_)
+            | Self::Tls(_)
+            | Self::FirstByteTimeout(_)
+            | Self::Broken(_)
+            | Self::Reset(_) => Outcome::Network,
+        }
+    }
+
     /// Tells why the client got no answer.
-    pub(super) fn of(error: &reqwest::Error, limits: &Limits) -> Self {
+    pub(in crate::sinks) fn of(error: &reqwest::Error, connect: Duration) -> Self {
         if let Some(refusal) = find::<Refusal>(error) {
             return match refusal {
                 Refusal::Unresolvable => Self::Unresolvable,
@@ -92,7 +113,7 @@ impl Failure {
             return Self::Ours(trouble);
         }
         if error.is_timeout() && error.is_connect() {
-            return Self::ConnectTimeout(limits.connect);
+            return Self::ConnectTimeout(connect);
         }
         let texts = Texts::of(error);
         if error.is_connect() {
@@ -131,6 +152,12 @@ impl Failure {
         }
         if texts.any(&["stream error detected", "connection error detected"]) {
             return Self::Nonsense("the answer is not valid HTTP/2");
+        }
+        if texts.any(&["stream error received"]) {
+            return Self::Reset("the server reset the HTTP/2 stream before an answer");
+        }
+        if texts.any(&["connection error received"]) {
+            return Self::Broken("the server closed the HTTP/2 connection before an answer");
         }
         if texts.any(&[
             "received corrupt message",
@@ -352,5 +379,38 @@ mod tests {
             assert_eq!(tls(&texts).as_deref(), Some(expected), "{error}");
         }
         assert_eq!(tls(&Texts(vec!["tcp connect error".into()])), None);
+    }
+
+    #[test]
+    fn each_failure_has_the_outcome_of_the_table() {
+        let second = Duration::from_secs(1);
+        for (failure, expected) in [
+            (Failure::Unresolvable, Outcome::Network),
+            (Failure::Connect("connection refused"), Outcome::Network),
+            (Failure::ConnectTimeout(second), Outcome::Network),
+            (
+                Failure::Tls("certificate has expired".into()),
+                Outcome::Network,
+            ),
+            (Failure::FirstByteTimeout(second), Outcome::Network),
+            (
+                Failure::Broken("connection reset before an answer"),
+                Outcome::Network,
+            ),
+            (
+                Failure::Reset("the server reset the stream"),
+                Outcome::Network,
+            ),
+            (Failure::Nonsense("the answer is not HTTP"), Outcome::Server),
+            (Failure::Egress(Refusal::Address), Outcome::Refused),
+            (Failure::Egress(Refusal::Scheme), Outcome::Refused),
+            (
+                Failure::Configuration("all signing secrets have expired"),
+                Outcome::Refused,
+            ),
+            (Failure::Ours("no free local port"), Outcome::Internal),
+        ] {
+            assert_eq!(failure.outcome(), expected, "{failure}");
+        }
     }
 }
