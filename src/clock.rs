@@ -16,6 +16,10 @@ use tokio::time::Instant;
 /// exactly the sooner it came back; so the highest of the last while is the best.
 const WINDOW_MS: i64 = 10_000;
 
+/// A stamp that is further from the wall clock than this, in milliseconds, tells no time: a broker that stands in for one
+/// may count from its start.
+const FAR_MS: i64 = 24 * 3_600_000;
+
 /// Tells the time in milliseconds since 1970. Clones are one clock.
 #[derive(Debug, Clone)]
 pub struct Clock(Arc<Inner>);
@@ -77,7 +81,10 @@ impl Clock {
     /// Takes note of the time that a broker has just stamped on a record.
     pub fn note_stamp(&self, stamp_ms: i64) {
         let (inner, steady_ms) = (&*self.0, self.steady_ms());
-        let ahead = stamp_ms - steady_ms;
+        let ahead = stamp_ms.saturating_sub(steady_ms);
+        if ahead.saturating_abs() > FAR_MS {
+            return;
+        }
         inner.seen.fetch_max(ahead, Ordering::Relaxed);
         inner.ahead.fetch_max(ahead, Ordering::Relaxed);
         let until = inner.until.load(Ordering::Relaxed);
@@ -124,6 +131,15 @@ mod tests {
             tokio::time::advance(Duration::from_secs(7)).await;
             assert_eq!(clock.now_ms(), before + 7000);
             assert_eq!(clock.wall_ms(), START_MS + step, "who signs follows it");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stamp_that_tells_no_time_is_passed_over() {
+        let (_, clock) = wall!();
+        for stamp in [0, -1, 77_000, i64::MAX, i64::MIN] {
+            clock.note_stamp(stamp);
+            assert_eq!(clock.now_ms(), START_MS);
         }
     }
 

@@ -1,7 +1,7 @@
 //! Which of many filters take an event, without asking each of them.
 //!
 //! Filters come with their numbers from the index of subscriptions; an event's bytes go in, numbers come out. Each filter
-//! stands under the keys of its cheapest necessary condition ([`access`]); one that has none is asked at every event.
+//! stands under the keys of its cheapest necessary condition (`access`); one that has none is asked at every event.
 //! An event is read once: what no filter looks at is read past, and each value that is looked at is looked up on the way.
 //! Filters found so are then asked themselves.
 //!
