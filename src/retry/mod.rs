@@ -201,7 +201,7 @@ impl Retry {
             lanes.close();
             records.close();
         });
-        if closed.await.is_err() {
+        if closed.await.is_err_and(|error| error.is_panic()) {
             tracing::error!("closing the retry consumers panicked");
         }
     }
@@ -346,7 +346,7 @@ impl Shared {
         let drained = async {
             self.parts.dispatcher.release_revoked().await;
             for task in readings.into_iter().flat_map(|reading| reading.tasks) {
-                if task.await.is_err() {
+                if task.await.is_err_and(|error| error.is_panic()) {
                     tracing::error!("a retry reader panicked");
                 }
             }

@@ -291,7 +291,7 @@ impl Router {
             shared.commit_finally(consumer.client(), &shared.assigned.all());
             consumer.close();
         });
-        if closed.await.is_err() {
+        if closed.await.is_err_and(|error| error.is_panic()) {
             tracing::error!("closing the router's consumer panicked");
         }
     }
