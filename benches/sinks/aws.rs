@@ -119,7 +119,7 @@ impl Scenario for Sqs {
         (self.client.clone(), self.queue_url.clone(), Vec::new())
     }
 
-    async fn send((client, queue_url, entries): &mut Self::Bare, body: &Bytes) {
+    async fn send((client, queue_url, entries): &mut Self::Bare, _id: &str, body: &Bytes) {
         let text = std::str::from_utf8(body).expect("text");
         let mut entry = SendMessageBatchRequestEntry::builder()
             .id(entries.len().to_string())
@@ -163,7 +163,7 @@ impl Scenario for EventBridge {
         (self.client.clone(), Vec::new())
     }
 
-    async fn send((client, entries): &mut Self::Bare, body: &Bytes) {
+    async fn send((client, entries): &mut Self::Bare, _id: &str, body: &Bytes) {
         let text = std::str::from_utf8(body).expect("text");
         let entry = PutEventsRequestEntry::builder()
             .source("posthaste")

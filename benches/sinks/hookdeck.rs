@@ -24,7 +24,7 @@ impl Scenario for Hookdeck {
         self.0.bare().await
     }
 
-    async fn send(bare: &mut Self::Bare, body: &Bytes) {
-        Webhook::send(bare, body).await;
+    async fn send(bare: &mut Self::Bare, id: &str, body: &Bytes) {
+        Webhook::send(bare, id, body).await;
     }
 }

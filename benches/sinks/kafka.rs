@@ -6,10 +6,11 @@ use bytes::Bytes;
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
+use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use serde_json::{Value, json};
 
-use crate::{Scenario, service};
+use crate::{Scenario, TOLD, service};
 
 const TOPIC: &str = "target";
 
@@ -38,6 +39,7 @@ impl Scenario for Kafka {
             .set("enable.idempotence", "true")
             .set("max.in.flight.requests.per.connection", "1")
             .set("linger.ms", "1")
+            .set("partitioner", "murmur2_random")
             .create()
             .expect("a producer");
         Self {
@@ -54,8 +56,14 @@ impl Scenario for Kafka {
         self.producer.clone()
     }
 
-    async fn send(producer: &mut FutureProducer, body: &Bytes) {
-        let record: FutureRecord<'_, [u8], [u8]> = FutureRecord::to(TOPIC).payload(body);
+    async fn send(producer: &mut FutureProducer, id: &str, body: &Bytes) {
+        let mut headers = OwnedHeaders::new_with_capacity(8);
+        for (key, value) in [("event-id", id)].into_iter().chain(TOLD) {
+            let value = Some(value);
+            headers = headers.insert(Header { key, value });
+        }
+        let record = FutureRecord::<str, [u8]>::to(TOPIC);
+        let record = record.key(id).payload(body).headers(headers);
         let sent = producer.send(record, Duration::from_secs(10)).await;
         sent.expect("the broker acknowledges it");
     }

@@ -69,9 +69,19 @@ trait Scenario: Send + Sync + Sized + 'static {
     /// Makes one; they may share a client.
     async fn bare(&self) -> Self::Bare;
 
-    /// Sends one event and waits for its acknowledgement.
-    fn send(bare: &mut Self::Bare, body: &Bytes) -> impl Future<Output = ()> + Send;
+    /// Sends the event `id`, as many bytes as the sink, and waits for its acknowledgement.
+    fn send(bare: &mut Self::Bare, id: &str, body: &Bytes) -> impl Future<Output = ()> + Send;
 }
+
+/// What the sinks tell beside the body, but for the id, where their protocols have a place for it.
+const TOLD: [(&str, &str); 6] = [
+    ("event-type", "order.paid"),
+    ("event-time", "2026-01-31T08:00:00.25Z"),
+    ("tenant", "default"),
+    ("posthaste-attempt", "1"),
+    ("posthaste-hops", "1"),
+    ("content-type", "application/json"),
+];
 
 /// `tests/services`.
 fn services() -> PathBuf {
@@ -218,13 +228,14 @@ async fn bare_loop<S: Scenario>(scenario: &S) -> Rate {
         clients.push(scenario.bare().await);
     }
     let (body, end) = (Bytes::from(event::body(0)), Instant::now() + LENGTH);
-    measure(|_task| {
+    measure(|task| {
         let mut client = clients.pop().expect("one for each task");
         let body = body.clone();
         async move {
             let mut count = 0_u64;
             while Instant::now() < end {
-                S::send(&mut client, &body).await;
+                let id = format!("events-{task}-{count}-1700000000000");
+                S::send(&mut client, &id, &body).await;
                 count += 1;
             }
             count

@@ -57,7 +57,7 @@ impl Scenario for PubSub {
         self.publisher.clone()
     }
 
-    async fn send(publisher: &mut Publisher, body: &Bytes) {
+    async fn send(publisher: &mut Publisher, _id: &str, body: &Bytes) {
         let published = publisher.publish(Message::new().set_data(body.clone()));
         published.await.expect("the service gives it an id");
     }

@@ -6,11 +6,11 @@ use bytes::Bytes;
 use lapin::options::{
     BasicPublishOptions, ConfirmSelectOptions, QueueDeclareOptions, QueuePurgeOptions,
 };
-use lapin::types::FieldTable;
+use lapin::types::{AMQPValue, FieldTable};
 use lapin::{BasicProperties, Channel, Confirmation, Connection, ConnectionProperties};
 use serde_json::{Value, json};
 
-use crate::{Scenario, service};
+use crate::{Scenario, TOLD, service};
 
 const QUEUE: &str = "target";
 
@@ -55,12 +55,19 @@ impl Scenario for RabbitMq {
         channel
     }
 
-    async fn send(channel: &mut Channel, body: &Bytes) {
+    async fn send(channel: &mut Channel, id: &str, body: &Bytes) {
         let options = BasicPublishOptions {
             mandatory: true,
             immediate: false,
         };
-        let persistent = BasicProperties::default().with_delivery_mode(2);
+        let mut headers = FieldTable::default();
+        for (name, value) in [("event-id", id)].into_iter().chain(TOLD) {
+            headers.insert(name.into(), AMQPValue::LongString(value.into()));
+        }
+        let persistent = BasicProperties::default()
+            .with_delivery_mode(2)
+            .with_message_id(id.into())
+            .with_headers(headers);
         let published = channel.basic_publish("".into(), QUEUE.into(), options, body, persistent);
         let confirmed = published.await.expect("it is sent").await;
         assert_eq!(confirmed.expect("a confirm"), Confirmation::Ack(None));

@@ -47,10 +47,16 @@ impl Scenario for Webhook {
         (self.client.clone(), self.url())
     }
 
-    async fn send((client, url): &mut Self::Bare, body: &Bytes) {
+    async fn send((client, url): &mut Self::Bare, id: &str, body: &Bytes) {
         let request = client
             .post(url.as_str())
-            .header("content-type", "application/json");
+            .header("content-type", "application/json")
+            .header("user-agent", "bare")
+            .header("webhook-id", id)
+            .header("webhook-timestamp", "1700000000")
+            .header("webhook-event-type", "order.paid")
+            .header("webhook-attempt", "1")
+            .header("posthaste-hops", "1");
         let answer = request.body(body.clone()).send().await;
         let answer = answer.expect("the receiver answers");
         assert!(answer.status().is_success());

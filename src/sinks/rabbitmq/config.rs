@@ -2,6 +2,8 @@
 //!
 //! Invariant: all mistakes are found in one reading, and none repeats a secret or the URL.
 
+use std::sync::Arc;
+
 use serde_json::Value;
 use url::{Host, Url};
 
@@ -67,7 +69,7 @@ fn read(mut fields: Fields<'_>, settings: &Settings) -> Option<RabbitMq> {
     let cloudevents = cloudevents::mode(&mut fields);
     fields.close();
     Some(RabbitMq {
-        endpoint: endpoint?,
+        endpoint: Arc::new(endpoint?),
         exchange: exchange?,
         routing_key: routing_key?,
         cloudevents,

@@ -5,6 +5,7 @@
 
 use std::fmt;
 use std::future::ready;
+use std::hash::{Hash, Hasher};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -33,7 +34,6 @@ const BACKOFF: (Duration, Duration) = (Duration::from_millis(100), Duration::fro
 const LEAVE: Duration = Duration::from_secs(1);
 
 /// Where a connection leads to, and as whom.
-#[derive(Clone)]
 pub(super) struct Endpoint {
     pub(super) host: String,
     pub(super) port: u16,
@@ -45,15 +45,16 @@ pub(super) struct Endpoint {
 }
 
 impl Endpoint {
-    fn key(&self) -> Key {
-        Key {
-            host: self.host.clone(),
-            port: self.port,
-            vhost: self.vhost.clone(),
-            username: self.username.expose().to_owned(),
-            password: self.password.expose().to_owned(),
-            tls: self.tls.clone(),
-        }
+    /// What makes two connections different.
+    fn parts(&self) -> (&str, u16, &str, &str, &str, &Option<Tls>) {
+        (
+            &self.host,
+            self.port,
+            &self.vhost,
+            self.username.expose(),
+            self.password.expose(),
+            &self.tls,
+        )
     }
 
     fn uri(&self) -> AMQPUri {
@@ -77,21 +78,24 @@ impl Endpoint {
     }
 }
 
-/// What makes two connections different.
-#[derive(Clone, PartialEq, Eq, Hash)]
-struct Key {
-    host: String,
-    port: u16,
-    vhost: String,
-    username: String,
-    password: String,
-    tls: Option<Tls>,
+impl PartialEq for Endpoint {
+    fn eq(&self, other: &Self) -> bool {
+        self.parts() == other.parts()
+    }
+}
+
+impl Eq for Endpoint {}
+
+impl Hash for Endpoint {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.parts().hash(state);
+    }
 }
 
 /// What all RabbitMQ destinations share.
 #[derive(Debug)]
 pub struct Client {
-    places: Cache<Key, Arc<Place>>,
+    places: Cache<Arc<Endpoint>, Arc<Place>>,
     pub(super) guard: Arc<Guard>,
     connect_timeout: Duration,
 }
@@ -153,8 +157,8 @@ impl Client {
     ///
     /// # Errors
     /// Why there is none, now or since the last try.
-    pub(super) async fn connection(&self, endpoint: &Endpoint) -> Result<Arc<Live>, Failure> {
-        let place = self.places.get(&endpoint.key(), Arc::default);
+    pub(super) async fn connection(&self, endpoint: &Arc<Endpoint>) -> Result<Arc<Live>, Failure> {
+        let place = self.places.get(endpoint, Arc::default);
         let mut state = place.0.lock().await;
         if let Some(live) = &state.live
             && live.connection.status().connected()
@@ -188,8 +192,8 @@ impl Client {
     }
 
     /// Has the next message take another connection.
-    pub(super) async fn forget(&self, endpoint: &Endpoint, live: &Arc<Live>) {
-        let place = self.places.get(&endpoint.key(), Arc::default);
+    pub(super) async fn forget(&self, endpoint: &Arc<Endpoint>, live: &Arc<Live>) {
+        let place = self.places.get(endpoint, Arc::default);
         let mut state = place.0.lock().await;
         if state.live.as_ref().is_some_and(|found| Arc::ptr_eq(found, live)) {
             state.live = None;

@@ -19,6 +19,7 @@ mod stream;
 mod template;
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::domain::units::ByteSize;
@@ -29,7 +30,7 @@ pub use schema::schema;
 
 /// The sink of one destination.
 pub struct RabbitMq {
-    endpoint: connection::Endpoint,
+    endpoint: Arc<connection::Endpoint>,
     exchange: String,
     routing_key: template::Template,
     cloudevents: Mode,
