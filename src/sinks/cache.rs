@@ -106,6 +106,18 @@ where
         drop(dropped);
     }
 
+    /// How many there are.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        lock(&self.entries).used.len()
+    }
+
+    /// Whether there is one, without a use of it.
+    #[cfg(test)]
+    pub(super) fn has(&self, key: &K) -> bool {
+        lock(&self.entries).used.contains_key(key)
+    }
+
     /// Starts the task that gives up what is idle; it ends when nothing is left.
     fn sweep(&self) {
         let entries = Arc::downgrade(&self.entries);

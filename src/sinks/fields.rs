@@ -30,6 +30,24 @@ impl Faults {
     }
 }
 
+/// Reads the object `sink` of a destination with `read`.
+///
+/// # Errors
+/// All mistakes in it, with pointers below `/sink`.
+pub(super) fn read_sink<T>(
+    sink: &Value,
+    read: impl FnOnce(Fields<'_>, &Faults) -> Option<T>,
+) -> Result<T, Vec<Fault>> {
+    let faults = Faults::default();
+    let found = Fields::open("/sink".to_owned(), sink, &faults);
+    let found = found.and_then(|fields| read(fields, &faults));
+    let faults = faults.into_vec();
+    match found {
+        Some(found) if faults.is_empty() => Ok(found),
+        _ => Err(faults),
+    }
+}
+
 /// One object that is being read. A null counts as an absent field.
 #[derive(Debug)]
 pub(super) struct Fields<'a> {

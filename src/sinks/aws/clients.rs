@@ -6,9 +6,8 @@
 //! Invariant: at most `aws.clients` are kept; one that nobody asked for during `aws.client_idle` is dropped, with the
 //! credentials in it. Who holds one keeps it until the request is done.
 
-use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_config::identity::IdentityCache;
@@ -20,13 +19,13 @@ use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_sqs::config::{Credentials, SharedCredentialsProvider};
 use aws_smithy_runtime_api::client::http::SharedHttpClient;
 use tokio::sync::OnceCell;
-use tokio::time::Instant;
 
 use super::config::{Account, Auth, Key};
 use super::connector;
 use crate::config::settings::Settings;
 use crate::egress::Guard;
 use crate::sinks::ClientsError;
+use crate::sinks::cache::Cache;
 
 /// How long before they expire new credentials are asked for: requests that are signed now must still be valid when they
 /// arrive, and AWS allows clocks to differ by 5 minutes.
@@ -41,9 +40,7 @@ pub(in crate::sinks) struct Clients<C> {
     guarded: SharedHttpClient,
     own: Own,
     limit: Duration,
-    most: usize,
-    idle: Duration,
-    kept: Mutex<Kept<C>>,
+    kept: Cache<Key, Arc<OnceCell<C>>>,
 }
 
 /// The operator's own credentials, looked for when first needed.
@@ -52,27 +49,13 @@ struct Own {
     found: OnceCell<SdkConfig>,
 }
 
-struct Kept<C> {
-    clients: HashMap<Key, Client<C>>,
-    swept: Instant,
-}
-
-struct Client<C> {
-    client: C,
-    used: Instant,
-}
-
-impl<C: Clone> Clients<C> {
+impl<C: Clone + Send + Sync + 'static> Clients<C> {
     /// `make` gives the service's client for a configuration.
     pub(in crate::sinks) fn new(
         settings: &Settings,
         guard: Arc<Guard>,
         make: fn(&SdkConfig) -> C,
     ) -> Result<Self, ClientsError> {
-        let kept = Kept {
-            clients: HashMap::new(),
-            swept: Instant::now(),
-        };
         Ok(Self {
             make,
             guarded: connector::guarded(settings, guard)?,
@@ -81,9 +64,7 @@ impl<C: Clone> Clients<C> {
                 found: OnceCell::new(),
             },
             limit: settings.aws.timeout.0,
-            most: settings.aws.clients,
-            idle: settings.aws.client_idle.0,
-            kept: Mutex::new(kept),
+            kept: Cache::new(settings.aws.clients, settings.aws.client_idle.0),
         })
     }
 
@@ -92,39 +73,10 @@ impl<C: Clone> Clients<C> {
     /// # Cancel safety
     /// Nothing is lost.
     pub(in crate::sinks) async fn get(&self, account: &Account) -> C {
-        if let Some(client) = self.find(account.key()) {
-            return client;
-        }
+        let kept = self.kept.get(account.key(), Arc::default);
         // Seldom, and large.
-        let client = (self.make)(&Box::pin(self.configure(account)).await);
-        self.keep(*account.key(), client.clone());
-        client
-    }
-
-    fn find(&self, key: &Key) -> Option<C> {
-        let now = Instant::now();
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if now - kept.swept >= self.idle / 2 {
-            kept.swept = now;
-            let idle = self.idle;
-            kept.clients.retain(|_, client| now - client.used < idle);
-        }
-        let found = kept.clients.get_mut(key)?;
-        found.used = now;
-        Some(found.client.clone())
-    }
-
-    fn keep(&self, key: Key, client: C) {
-        let used = Instant::now();
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        while kept.clients.len() >= self.most {
-            let oldest = kept.clients.iter().min_by_key(|(_, client)| client.used);
-            let Some(oldest) = oldest.map(|(key, _)| *key) else {
-                break;
-            };
-            kept.clients.remove(&oldest);
-        }
-        kept.clients.insert(key, Client { client, used });
+        let make = || async { (self.make)(&Box::pin(self.configure(account)).await) };
+        kept.get_or_init(make).await.clone()
     }
 
     async fn configure(&self, account: &Account) -> SdkConfig {
@@ -197,11 +149,7 @@ impl Own {
 /// Shows no credentials.
 impl<C> fmt::Debug for Clients<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        f.debug_struct("Clients")
-            .field("kept", &kept.clients.len())
-            .field("most", &self.most)
-            .finish_non_exhaustive()
+        f.debug_struct("Clients").finish_non_exhaustive()
     }
 }
 
@@ -231,7 +179,7 @@ mod tests {
     }
 
     fn kept(clients: &Clients<String>) -> usize {
-        clients.kept.lock().expect("no panic").clients.len()
+        clients.kept.len()
     }
 
     #[tokio::test(start_paused = true)]
@@ -262,10 +210,11 @@ mod tests {
             tokio::time::advance(Duration::from_secs(1)).await;
         }
         assert_eq!(kept(&clients), 2);
-        let found = |region: &str| clients.find(of(region).key()).is_some();
+        let found = |region: &str| clients.kept.has(of(region).key());
         assert!(found("eu-west-1") && !found("eu-west-2") && found("eu-west-3"));
         tokio::time::advance(Duration::from_secs(45)).await;
         assert!(found("eu-west-3"));
+        clients.get(&of("eu-west-3")).await;
         tokio::time::advance(Duration::from_secs(45)).await;
         assert!(found("eu-west-3") && !found("eu-west-1"));
         assert_eq!(kept(&clients), 1);
@@ -273,9 +222,6 @@ mod tests {
 
     #[test]
     fn clients_do_not_show_what_they_hold() {
-        assert_eq!(
-            format!("{:?}", clients(2)),
-            "Clients { kept: 0, most: 2, .. }"
-        );
+        assert_eq!(format!("{:?}", clients(2)), "Clients { .. }");
     }
 }

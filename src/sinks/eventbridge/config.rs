@@ -8,7 +8,7 @@ use crate::config::settings::Settings;
 use crate::egress::Guard;
 use crate::sinks::aws;
 use crate::sinks::cloudevents::{self, Mode};
-use crate::sinks::fields::{Faults, Fields};
+use crate::sinks::fields::{Fields, read_sink};
 
 /// Characters of an entry's `Source` at most.
 /// <https://docs.aws.amazon.com/eventbridge/latest/userguide/eb-events-structure.html>
@@ -27,14 +27,7 @@ impl EventBridge {
     /// # Errors
     /// All mistakes in it, with pointers below `/sink`.
     pub(in crate::sinks) fn parse(sink: &Value, settings: &Settings) -> Result<Self, Vec<Fault>> {
-        let faults = Faults::default();
-        let read = Fields::open("/sink".to_owned(), sink, &faults)
-            .and_then(|fields| read(fields, settings));
-        let faults = faults.into_vec();
-        match read {
-            Some(bus) if faults.is_empty() => Ok(bus),
-            _ => Err(faults),
-        }
+        read_sink(sink, |fields, _| read(fields, settings))
     }
 
     /// Judges endpoint and credentials by the operator's settings.

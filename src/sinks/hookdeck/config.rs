@@ -10,7 +10,7 @@ use crate::config::faults::Fault;
 use crate::config::settings::Settings;
 use crate::egress::{self, Guard};
 use crate::sinks::cloudevents;
-use crate::sinks::fields::{Faults, Fields};
+use crate::sinks::fields::{Fields, read_sink};
 use crate::sinks::http::{AGENT, Target, VALUE_MAX, custom_headers};
 
 /// The Publish API.
@@ -31,14 +31,7 @@ impl Hookdeck {
     /// # Errors
     /// All mistakes in it, with pointers below `/sink`.
     pub(in crate::sinks) fn parse(sink: &Value, settings: &Settings) -> Result<Self, Vec<Fault>> {
-        let faults = Faults::default();
-        let read = Fields::open("/sink".to_owned(), sink, &faults)
-            .and_then(|fields| read(fields, settings));
-        let faults = faults.into_vec();
-        match read {
-            Some(sink) if faults.is_empty() => Ok(sink),
-            _ => Err(faults),
-        }
+        read_sink(sink, |fields, _| read(fields, settings))
     }
 
     /// Judges the endpoint by the operator's settings.

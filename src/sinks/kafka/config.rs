@@ -12,7 +12,7 @@ use crate::config::settings::Settings;
 use crate::domain::units::ByteSize;
 use crate::egress::Guard;
 use crate::sinks::cloudevents;
-use crate::sinks::fields::{Faults, Fields};
+use crate::sinks::fields::{Fields, read_sink};
 
 /// Brokers to begin with, at most; the others are learnt from them.
 pub(super) const BROKERS_MAX: usize = 16;
@@ -36,14 +36,7 @@ impl Kafka {
     /// # Errors
     /// All mistakes in it, with pointers below `/sink`.
     pub(in crate::sinks) fn parse(sink: &Value, settings: &Settings) -> Result<Self, Vec<Fault>> {
-        let faults = Faults::default();
-        let read = Fields::open("/sink".to_owned(), sink, &faults)
-            .and_then(|fields| read(fields, settings));
-        let faults = faults.into_vec();
-        match read {
-            Some(kafka) if faults.is_empty() => Ok(kafka),
-            _ => Err(faults),
-        }
+        read_sink(sink, |fields, _| read(fields, settings))
     }
 
     /// Judges the brokers by the operator's list.

@@ -3,13 +3,13 @@
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::config::MECHANISMS;
-use crate::domain::units::{ByteSize, Span};
+use crate::domain::units::ByteSize;
 use crate::sinks::cloudevents::mode_schema;
+use crate::sinks::fields::timeout_schema;
 
 /// The JSON Schema of the object `sink` of a Kafka destination.
 #[must_use]
 pub fn schema() -> Schema {
-    let span = Span::json_schema(&mut SchemaGenerator::default());
     let size = ByteSize::json_schema(&mut SchemaGenerator::default());
     json_schema!({
         "title": "kafka",
@@ -62,11 +62,7 @@ pub fn schema() -> Schema {
                 ],
                 "default": {"type": "none"}
             },
-            "timeout": {
-                "description": "How long an attempt takes at most; bounded by the setting webhook.timeout_max.",
-                "anyOf": [span, {"type": "null"}],
-                "default": "20s"
-            },
+            "timeout": timeout_schema(),
             "record_max": {
                 "description": "The largest record that is sent, with its key and headers; no more than the topic's `max.message.bytes`.",
                 "anyOf": [size, {"type": "null"}],

@@ -16,7 +16,7 @@ use crate::config::faults::Fault;
 use crate::config::settings::Settings;
 use crate::egress::{self, Guard};
 use crate::sinks::cloudevents;
-use crate::sinks::fields::{Faults, Fields};
+use crate::sinks::fields::{Fields, read_sink};
 
 /// Where Pub/Sub is.
 pub(super) const ENDPOINT: &str = "https://pubsub.googleapis.com";
@@ -49,14 +49,7 @@ impl PubSub {
     /// # Errors
     /// All mistakes in it, with pointers below `/sink`.
     pub(in crate::sinks) fn parse(sink: &Value, settings: &Settings) -> Result<Self, Vec<Fault>> {
-        let faults = Faults::default();
-        let read = Fields::open("/sink".to_owned(), sink, &faults)
-            .and_then(|fields| read(fields, settings));
-        let faults = faults.into_vec();
-        match read {
-            Some(sink) if faults.is_empty() => Ok(sink),
-            _ => Err(faults),
-        }
+        read_sink(sink, |fields, _| read(fields, settings))
     }
 
     /// Judges the endpoint by the operator's settings.

@@ -17,7 +17,7 @@ use crate::domain::secret::Secret;
 use crate::domain::units::ByteSize;
 use crate::egress::Guard;
 use crate::sinks::cloudevents;
-use crate::sinks::fields::{Faults, Fields};
+use crate::sinks::fields::{Fields, read_sink};
 
 /// What a message may have where the document says nothing: what RabbitMQ 4 takes by default.
 /// <https://www.rabbitmq.com/docs/configure#config-items> (`max_message_size`)
@@ -38,14 +38,7 @@ impl RabbitMq {
     /// # Errors
     /// All mistakes in it, with pointers below `/sink`.
     pub(in crate::sinks) fn parse(sink: &Value, settings: &Settings) -> Result<Self, Vec<Fault>> {
-        let faults = Faults::default();
-        let read = Fields::open("/sink".to_owned(), sink, &faults)
-            .and_then(|fields| read(fields, settings));
-        let faults = faults.into_vec();
-        match read {
-            Some(rabbitmq) if faults.is_empty() => Ok(rabbitmq),
-            _ => Err(faults),
-        }
+        read_sink(sink, |fields, _| read(fields, settings))
     }
 
     /// Judges the host by the operator's list.

@@ -3,13 +3,13 @@
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 
 use super::config::ROUTING_KEY;
-use crate::domain::units::{ByteSize, Span};
+use crate::domain::units::ByteSize;
 use crate::sinks::cloudevents::mode_schema;
+use crate::sinks::fields::timeout_schema;
 
 /// The JSON Schema of the object `sink` of a RabbitMQ destination.
 #[must_use]
 pub fn schema() -> Schema {
-    let span = Span::json_schema(&mut SchemaGenerator::default());
     let size = ByteSize::json_schema(&mut SchemaGenerator::default());
     json_schema!({
         "title": "rabbitmq",
@@ -45,11 +45,7 @@ pub fn schema() -> Schema {
                     "key": {"type": ["string", "null"]}
                 }
             },
-            "timeout": {
-                "description": "How long an attempt takes at most; bounded by the setting webhook.timeout_max.",
-                "anyOf": [span, {"type": "null"}],
-                "default": "20s"
-            },
+            "timeout": timeout_schema(),
             "message_max": {
                 "description": "The largest message that is sent, with its headers; no more than the broker's `max_message_size`.",
                 "anyOf": [size, {"type": "null"}],

@@ -9,7 +9,7 @@ use crate::config::settings::Settings;
 use crate::egress::{self, Guard, Refusal};
 use crate::sinks::aws;
 use crate::sinks::cloudevents::{self, Mode};
-use crate::sinks::fields::{Faults, Fields};
+use crate::sinks::fields::{Fields, read_sink};
 
 /// Message attributes that a queue takes.
 /// <https://docs.aws.amazon.com/AWSSimpleQueueService/latest/SQSDeveloperGuide/sqs-message-metadata.html>
@@ -30,14 +30,7 @@ impl Sqs {
     /// # Errors
     /// All mistakes in it, with pointers below `/sink`.
     pub(in crate::sinks) fn parse(sink: &Value, settings: &Settings) -> Result<Self, Vec<Fault>> {
-        let faults = Faults::default();
-        let read = Fields::open("/sink".to_owned(), sink, &faults)
-            .and_then(|fields| read(fields, settings));
-        let faults = faults.into_vec();
-        match read {
-            Some(sqs) if faults.is_empty() => Ok(sqs),
-            _ => Err(faults),
-        }
+        read_sink(sink, |fields, _| read(fields, settings))
     }
 
     /// Judges endpoint and credentials by the operator's settings.

@@ -17,7 +17,7 @@ use crate::domain::secret::Secret;
 use crate::domain::signature::SigningKey;
 use crate::egress::{self, Guard, Refusal};
 use crate::sinks::cloudevents;
-use crate::sinks::fields::{Faults, Fields};
+use crate::sinks::fields::{Faults, Fields, read_sink};
 use crate::sinks::http::{AGENT, Target, VALUE_MAX, custom_headers, header_name, header_value};
 
 /// Signing secrets of one destination at most: each adds 50 to 100 bytes to every request.
@@ -29,14 +29,7 @@ impl Webhook {
     /// # Errors
     /// All mistakes in it, with pointers below `/sink`.
     pub(in crate::sinks) fn parse(sink: &Value, settings: &Settings) -> Result<Self, Vec<Fault>> {
-        let faults = Faults::default();
-        let read = Fields::open("/sink".to_owned(), sink, &faults)
-            .and_then(|fields| read(fields, &faults, settings));
-        let faults = faults.into_vec();
-        match read {
-            Some(webhook) if faults.is_empty() => Ok(webhook),
-            _ => Err(faults),
-        }
+        read_sink(sink, |fields, faults| read(fields, faults, settings))
     }
 
     /// Judges the URL by the operator's settings.
