@@ -70,10 +70,10 @@ pub(crate) fn now_ms() -> i64 {
 /// A port that nobody listens on.
 ///
 /// Invariant: given out once by this binary, and from below the range of outgoing connections, so that it is still free
-/// when the one that asked binds it.
+/// when the one that asked binds it; from where no port is of those that the guard keeps from destinations.
 pub(crate) fn free_port() -> u16 {
     static NEXT: AtomicU16 = AtomicU16::new(0);
-    let start = 10_000 + u16::try_from(std::process::id() % 80).expect("below 80") * 100;
+    let start = 17_000 + u16::try_from(std::process::id() % 80).expect("below 80") * 90;
     for _ in 0..2000 {
         let port = start + NEXT.fetch_add(1, Ordering::Relaxed) % 2000;
         if TcpListener::bind(("127.0.0.1", port)).is_ok() {
