@@ -56,6 +56,10 @@ pub(crate) struct Entry<W> {
     /// How long attempts take, the latest ones counting most.
     attempt_ms: f64,
     pub(crate) last: Kind,
+    /// How many deliveries of the backlog that found no room are likely to be in front of the next such one.
+    line: f64,
+    /// From this time on the line gets shorter.
+    line_at: Millis,
     /// When an attempt ended last that was not slow.
     pub(crate) prompt: Option<Millis>,
     /// Its last attempt that ended, or one that has not, is slow.
@@ -87,6 +91,8 @@ impl<W> Entry<W> {
             started: Vec::new(),
             attempt_ms: FIRST_GUESS_MS,
             last: Kind::Backlog,
+            line: 0.0,
+            line_at: 0,
             prompt: None,
             slow: false,
             slow_until: 0,
@@ -113,8 +119,28 @@ impl<W> Entry<W> {
         let stuck = ages.filter(|age| *age > late).count();
         let moving = self.allowance.concurrency.saturating_sub(stuck);
         let pace = moving as f64 / self.attempt_ms.max(1.0);
-        let rate = self.allowance.rate;
+        let rate = self.limit.rate();
         rate.map_or(pace, |rate| pace.min(rate / 1000.0))
+    }
+
+    /// Takes a place at the end of the line of those that found no room: how long it is likely to be until there is room,
+    /// `most` at most. `None`: it does not move.
+    pub(crate) fn take_turn(&mut self, now: Millis, most: Millis) -> Option<Millis> {
+        let held = self.limit.held_until(now);
+        let pace = self.pace(now);
+        if !self.allowance.enabled || self.blocked || pace <= 0.0 {
+            return None;
+        }
+        self.line = (self.line_left(now) + 1.0).min(pace * float(most));
+        self.line_at = held.unwrap_or(now);
+        #[expect(clippy::cast_possible_truncation, reason = "cut to `most`")]
+        let wait = (self.line / pace) as Millis + self.line_at - now;
+        Some(wait.min(most))
+    }
+
+    /// What is left of the line: it gets shorter as fast as attempts start.
+    fn line_left(&self, now: Millis) -> f64 {
+        (self.line - self.pace(now) * float((now - self.line_at).max(0))).max(0.0)
     }
 
     /// Whether a full queue has room again in no time.
@@ -189,6 +215,7 @@ impl<W> Entry<W> {
             && !self.parked
             && !(self.slow && now < self.slow_until)
             && self.limit.is_at_rest(now)
+            && self.line_left(now) < 1.0
     }
 }
 

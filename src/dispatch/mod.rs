@@ -228,6 +228,14 @@ impl Dispatcher {
         taken
     }
 
+    /// How long it is likely to be until there is room for a delivery of the backlog that just found none: each one is
+    /// told a later time, and none a longer one than `most`. `None`: its destination does not move.
+    pub fn backlog_turn(&self, id: &DestinationId, most: Duration) -> Option<Duration> {
+        let most = i64::try_from(most.as_millis()).unwrap_or(i64::MAX);
+        let wait = self.queues().backlog_turn(id, self.now(), most)?;
+        Some(Duration::from_millis(u64::try_from(wait).unwrap_or(0)))
+    }
+
     /// Takes note that a destination changed or was deleted; [`Dispatcher::run`] follows. Does not block.
     pub fn note_change(&self, id: &DestinationId) {
         let mut changes = self.changes.lock().unwrap_or_else(PoisonError::into_inner);

@@ -197,6 +197,17 @@ impl<W> Queues<W> {
         Ok(())
     }
 
+    /// How long it is likely to be until there is room for a delivery of the backlog that just found none, by the pace of
+    /// its destination and by those that found none before it: `most` at most. `None`: the destination does not move.
+    pub(crate) fn backlog_turn(
+        &mut self,
+        id: &DestinationId,
+        now: Millis,
+        most: Millis,
+    ) -> Option<Millis> {
+        self.entries.get_mut(id)?.take_turn(now, most)
+    }
+
     /// Puts a destination into the rings where it has something to start.
     fn ring(&mut self, id: &DestinationId) {
         let Some(entry) = self.entries.get_mut(id) else {

@@ -70,6 +70,12 @@ impl Tiers {
         }
     }
 
+    /// How long a record without capacity waits at most before it is offered again.
+    #[must_use]
+    pub fn longest_without_capacity(&self) -> Duration {
+        self.delay(self.last().min(LAST_WITHOUT_CAPACITY))
+    }
+
     fn last(&self) -> u32 {
         number(self.delays.len())
     }

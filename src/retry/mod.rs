@@ -10,6 +10,7 @@
 mod dedicated;
 mod lanes;
 mod reader;
+mod waiting;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -9,14 +9,14 @@
 //!
 //! Invariant: a record is never attempted before its due time, and never given up by waiting.
 
-use std::cmp::Ordering;
-use std::collections::{BinaryHeap, VecDeque};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::error::RDKafkaErrorCode;
 use tokio::time::Instant;
 
+use super::waiting::Waiting;
 use super::{Shared, dedicated};
 use crate::dispatch::Work;
 use crate::domain::delivery::{DeadLetterReason, Delivery};
@@ -32,29 +32,8 @@ const TURN: u32 = 64;
 /// Records of one partition that are taken ahead, at most: what is worked off while one request of the client waits.
 const AHEAD: usize = 2000;
 
-struct Waiting {
-    due: Instant,
-    delivery: Delivery,
-    settle: Settle,
-}
-
-impl PartialEq for Waiting {
-    fn eq(&self, other: &Self) -> bool {
-        self.due == other.due
-    }
-}
-impl Eq for Waiting {}
-impl PartialOrd for Waiting {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-impl Ord for Waiting {
-    /// The earliest is the greatest, as the heap wants it.
-    fn cmp(&self, other: &Self) -> Ordering {
-        other.due.cmp(&self.due)
-    }
-}
+/// For how long a delivery that found no room, and whose turn is near, is not offered again at least.
+const AGAIN: Duration = Duration::from_millis(100);
 
 pub(super) struct Reader {
     shared: Arc<Shared>,
@@ -65,7 +44,7 @@ pub(super) struct Reader {
     dedicated: bool,
     /// Records that have not left their tier, and when they do: the oldest first.
     ahead: VecDeque<(Instant, RawRecord, Settle)>,
-    waiting: BinaryHeap<Waiting>,
+    waiting: Waiting<(Delivery, Settle)>,
 }
 
 impl Reader {
@@ -76,6 +55,7 @@ impl Reader {
         tier: u32,
         dedicated: bool,
     ) -> Self {
+        let waiting = Waiting::new(shared.parts.settings.retry.waiting_per_partition);
         Self {
             shared,
             queue,
@@ -83,7 +63,7 @@ impl Reader {
             tier,
             dedicated,
             ahead: VecDeque::new(),
-            waiting: BinaryHeap::new(),
+            waiting,
         }
     }
 
@@ -103,17 +83,8 @@ impl Reader {
             }
             let all_read = self.read_ahead().await;
             let now = Instant::now();
-            if self
-                .waiting
-                .peek()
-                .is_some_and(|waiting| waiting.due <= now)
-            {
-                if let Some(Waiting {
-                    delivery, settle, ..
-                }) = self.waiting.pop()
-                {
-                    self.offer(delivery, settle).await;
-                }
+            if let Some((delivery, settle)) = self.waiting.pop(now) {
+                self.offer(delivery, settle).await;
             } else if self.leaves().is_some_and(|at| at <= now) {
                 if let Some((_, record, settle)) = self.ahead.pop_front() {
                     self.leave(record, settle).await;
@@ -131,9 +102,8 @@ impl Reader {
 
     /// When the oldest record leaves its tier; none does while too many wait in memory.
     fn leaves(&self) -> Option<Instant> {
-        let limit = self.shared.parts.settings.retry.waiting_per_partition;
         let (at, _, _) = self.ahead.front()?;
-        (self.waiting.len() < limit).then_some(*at)
+        (!self.waiting.is_full()).then_some(*at)
     }
 
     /// Takes what has arrived, as far as there is room. True: all of it; only then is it told when more arrives.
@@ -161,13 +131,10 @@ impl Reader {
 
     /// Waits for the next time, the next record or the end of the assignment.
     async fn idle(&self, all_read: bool) {
-        let next = [
-            self.waiting.peek().map(|waiting| waiting.due),
-            self.leaves(),
-        ]
-        .into_iter()
-        .flatten()
-        .min();
+        let next = [self.waiting.next(), self.leaves()]
+            .into_iter()
+            .flatten()
+            .min();
         let partition = &self.partition;
         let time = async {
             match next {
@@ -243,8 +210,7 @@ impl Reader {
         let memory = &self.shared.memory;
         // Half of the places are kept for those that wait for less than the shortest tier: else the ones that wait for
         // long would take all, and nobody behind them could be read.
-        let places = self.shared.parts.settings.retry.waiting_per_partition;
-        let short = self.waiting.len() >= places / 2 || memory.used() > memory.limit() / 2;
+        let short = self.waiting.is_half_full() || memory.used() > memory.limit() / 2;
         let tiers = self.shared.parts.outbox.tiers();
         if short && tiers.tier_for_wait(missing) > 0 {
             return self
@@ -254,16 +220,14 @@ impl Reader {
                 .retry(&delivery, missing, settle)
                 .await;
         }
-        self.waiting.push(Waiting {
-            due: Instant::now() + missing,
-            delivery,
-            settle,
-        });
+        let due = Instant::now() + missing;
+        self.waiting.until_due(due, (delivery, settle));
     }
 
     /// A delivery is due: an attempt starts, or it waits for room as its topic allows.
-    async fn offer(&self, delivery: Delivery, settle: Settle) {
-        let parts = &self.shared.parts;
+    async fn offer(&mut self, delivery: Delivery, settle: Settle) {
+        let shared = Arc::clone(&self.shared);
+        let parts = &shared.parts;
         tokio::select! {
             () = parts.catalog.applied(delivery.document_offset) => {}
             () = self.partition.revoked() => return,
@@ -324,22 +288,54 @@ impl Reader {
             };
             work = back;
             if !self.dedicated {
-                dedicated::want(&self.shared, &work.delivery.destination);
-                let tier = match parts.dedicated.get(&work.delivery.destination) {
-                    Some(_) => 0,
-                    None => parts.outbox.tiers().next_without_capacity(self.tier),
-                };
-                parts
-                    .outbox
-                    .to_tier(&work.delivery, tier, work.settle)
-                    .await;
-                return;
+                return self.step_aside(work).await;
             }
             tokio::select! {
                 () = self.partition.revoked() => return,
                 () = room.notified() => {}
                 () = tokio::time::sleep(Duration::from_millis(200)) => {}
             }
+        }
+    }
+
+    /// A delivery in a shared lane found no room: it waits for its turn where it is in nobody's way.
+    ///
+    /// While its destination moves, the turn comes when those before it have had theirs: in memory if that is soon and
+    /// there are places, else in a tier. Nobody knows when a destination that does not move has room: for it, each wait is
+    /// a tier longer than the one before.
+    async fn step_aside(&mut self, work: Work) {
+        let parts = &self.shared.parts;
+        let Work {
+            mut delivery,
+            settle,
+            ..
+        } = work;
+        if parts.dedicated.get(&delivery.destination).is_some() {
+            return parts.outbox.to_tier(&delivery, 0, settle).await;
+        }
+        let tiers = parts.outbox.tiers();
+        let most = tiers.longest_without_capacity();
+        let Some(wait) = parts.dispatcher.backlog_turn(&delivery.destination, most) else {
+            dedicated::want(&self.shared, &delivery.destination);
+            let tier = tiers.next_without_capacity(self.tier);
+            return parts.outbox.to_tier(&delivery, tier, settle).await;
+        };
+        let shortest = tiers.delay(1);
+        let memory = &self.shared.memory;
+        let has_place =
+            self.waiting.has_turn_for(&delivery.destination) && memory.used() <= memory.limit() / 2;
+        if wait < shortest && has_place {
+            let destination = delivery.destination.clone();
+            let turn = Instant::now() + wait.max(AGAIN);
+            self.waiting
+                .until_turn(turn, destination, (delivery, settle));
+        } else {
+            dedicated::want(&self.shared, &delivery.destination);
+            // All that wait in a tier keep the distances of their turns.
+            let wait = shortest + wait;
+            let wait_ms = i64::try_from(wait.as_millis()).unwrap_or(i64::MAX);
+            delivery.progress.due_ms = parts.clock.now_ms().saturating_add(wait_ms);
+            parts.outbox.retry(&delivery, wait, settle).await;
         }
     }
 }

@@ -140,19 +140,22 @@ async fn a_broker_that_is_killed_or_frozen_loses_nothing() {
         let settings = seed.settings(&load.scene);
         let mut posthaste = Posthaste::start(&settings).await;
         let publisher = load.publish_steadily(pace());
+        let mut repeats = Repeats::default();
         let rounds = size(1, 4);
         for _ in 0..rounds {
             load.until_more(seed.moment()).await;
+            repeats.before_fault(&load.scene, &publisher).await;
             load.scene.kafka.kill9();
             load.scene.kafka.restart();
             load.until_more(seed.moment()).await;
+            repeats.before_fault(&load.scene, &publisher).await;
             load.scene.kafka.freeze();
             // Longer than the session of a member.
             tokio::time::sleep(size(Duration::from_secs(5), Duration::from_secs(30))).await;
             load.scene.kafka.thaw();
         }
         load.until_more(seed.moment()).await;
-        let repeats = Repeats::of_all(publisher.so_far());
+        repeats.published_since(&publisher);
         load.account_for(publisher).await;
         posthaste.until_ready().await;
         ends_well(&mut load, &repeats).await;
@@ -168,11 +171,13 @@ async fn a_frozen_instance_that_wakes_up_loses_nothing_and_sets_no_position_back
         let publisher = load.publish_steadily(pace());
         let zombie = Posthaste::start(&seed.settings(&load.scene)).await;
         let other = Posthaste::start(&seed.settings(&load.scene)).await;
+        let mut repeats = Repeats::default();
         let freezes = size(1, 3);
         for _ in 0..freezes {
             other.until_lanes_owned(1.0).await;
             zombie.until_lanes_owned(1.0).await;
             load.until_more(seed.moment()).await;
+            repeats.before_fault(&load.scene, &publisher).await;
             zombie.freeze();
             other.until_lanes_owned(2.0).await;
             // What was published since the freeze is worked on by the other one.
@@ -182,8 +187,7 @@ async fn a_frozen_instance_that_wakes_up_loses_nothing_and_sets_no_position_back
             other.until_lanes_owned(1.0).await;
             load.until_more(seed.moment()).await;
         }
-        // What the frozen one had in flight, and what the other one had when it was woken.
-        let repeats = Repeats::of_all(publisher.so_far());
+        repeats.published_since(&publisher);
         load.account_for(publisher).await;
         ends_well(&mut load, &repeats).await;
         seed.tell("frozen", &load, freezes).await;
@@ -303,14 +307,16 @@ async fn a_network_that_breaks_between_us_and_kafka_loses_nothing() {
             (Network::Closed, short),
             (Network::Slow(Duration::from_millis(100)), short),
         ];
+        let mut repeats = Repeats::default();
         for _ in 0..size(1, 3) {
             for (network, time) in faults {
                 load.until_more(seed.moment()).await;
+                repeats.before_fault(&load.scene, &publisher).await;
                 proxy.set_for(network, time).await;
             }
         }
         load.until_more(seed.moment()).await;
-        let repeats = Repeats::of_all(publisher.so_far());
+        repeats.published_since(&publisher);
         load.account_for(publisher).await;
         posthaste.until_ready().await;
         ends_well(&mut load, &repeats).await;

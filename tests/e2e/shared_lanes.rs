@@ -1,5 +1,7 @@
 //! Retry topics: shared by more destinations than may have their own, and taken from those that need none any more.
 
+use std::time::Duration;
+
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::FutureRecord;
 use serde_json::json;
@@ -7,8 +9,10 @@ use serde_json::json;
 use crate::support::account::{Account, event_id as id_of};
 use crate::support::events::{NewEvent, event_id, numbered};
 use crate::support::posthaste::Posthaste;
+use crate::support::proxy::{Network, Proxy};
 use crate::support::receiver::{Answer, Gate, Receiver, Request};
 use crate::support::scene::{Scene, webhook, with};
+use crate::support::settings::tiers;
 use crate::support::wait;
 
 /// How many retries of one destination wait in the lane that others share with it.
@@ -91,6 +95,52 @@ async fn a_thousand_retries_of_one_destination_hold_back_none_of_another_in_a_sh
         account.each_ended_once(ids.iter().map(String::as_str));
         assert_eq!(account.repeats(), 0, "{id}");
     }
+}
+
+#[tokio::test]
+async fn what_waits_for_a_destination_in_a_shared_lane_leaves_it_at_the_pace_of_that_destination() {
+    const EVENTS: usize = 600;
+    let scene = Scene::new("pace").await;
+    let receiver = Receiver::start().await;
+    let slow = Proxy::start(0, receiver.address()).await;
+    slow.set(Network::Slow(Duration::from_millis(25)));
+    let document = webhook(&format!("http://{}/paced", slow.address));
+    let disabled = with(&document, &json!({"enabled": false}));
+    scene.put("paced", &disabled).await;
+    let mut settings = scene.settings();
+    settings
+        .set("topics.lanes", 1)
+        .set("retry.tiers", tiers(&["300ms", "1s", "5s"]))
+        .set("retry.dedicated_topics", 0);
+    let posthaste = Posthaste::start(&settings).await;
+    scene.publish(&numbered(0..EVENTS)).await;
+    // All of them are in the lane, and come out of its last tier at once.
+    scene.settled().await;
+    wait::until("they circulate in the last tier", async || {
+        let ends = scene.kafka.ends(&scene.own("retry"));
+        (ends.get(&3).is_some_and(|end| *end >= 600)).then_some(())
+    })
+    .await;
+    let appended = || scene.kafka.ends(&scene.own("retry")).values().sum::<i64>();
+    let before = appended();
+    scene.put("paced", &document).await;
+    receiver.until_delivered("/paced", EVENTS).await;
+    scene.retries_settled().await;
+    // If only those that find room at once left the tier, few of hundreds did each time, and all others went back.
+    let appended = appended() - before;
+    assert!(appended < 6 * 600, "{appended} records were written again");
+    let ended = posthaste.terminate().await;
+    assert!(ended.status.success(), "{ended:?}");
+    let ids: Vec<String> = (0..EVENTS).map(event_id).collect();
+    let account = Account::of(&scene, &receiver, "/paced", "paced").await;
+    account.each_ended_once(ids.iter().map(String::as_str));
+    assert!(
+        receiver
+            .delivered("/paced")
+            .iter()
+            .all(|request| request.header("webhook-attempt") == "1"),
+        "waiting for room spends no attempt"
+    );
 }
 
 /// The retry topic of a destination's own, once it is announced and there.

@@ -283,6 +283,74 @@ fn a_full_backlog_tells_when_there_is_room() {
     assert!(waiting.enable(), "starting one made room");
 }
 
+/// A backlog's queue that is full, with `concurrency` attempts in flight since 0.
+fn full(allowance: Allowance) -> Queues<u32> {
+    let mut queues = Queues::new(limits(10));
+    while queues.offer_backlog(&id("a"), allowance, 0, 0).is_ok() {
+        drain(&mut queues, 0);
+    }
+    queues
+}
+
+#[test]
+fn those_that_find_no_room_get_turns_at_the_pace_of_their_destination() {
+    // Two at a time, each taken to last 50 ms.
+    let mut queues = full(FREE);
+    let turn = |queues: &mut Queues<u32>, now| queues.backlog_turn(&id("a"), now, 10_000);
+    let turns: Vec<_> = (0..4).map(|_| turn(&mut queues, 0)).collect();
+    assert_eq!(turns, [25, 50, 75, 100].map(Some));
+    assert_eq!(turn(&mut queues, 50), Some(75), "two had their turns");
+    assert_eq!(turn(&mut queues, 249), Some(25), "all had");
+    assert_eq!(queues.backlog_turn(&id("b"), 0, 10_000), None, "unknown");
+}
+
+#[test]
+fn a_turn_is_never_further_away_than_asked_and_a_faster_destination_soon_gets_nearer_ones() {
+    let slow = Allowance {
+        rate: Some(1.0),
+        ..FREE
+    };
+    let mut queues = full(slow);
+    let last = (0..20).map(|_| queues.backlog_turn(&id("a"), 0, 10_000));
+    assert_eq!(last.last(), Some(Some(10_000)));
+    queues.update(&id("a"), Allowance { version: 1, ..FREE });
+    assert_eq!(queues.backlog_turn(&id("a"), 0, 10_000), Some(275));
+}
+
+#[test]
+fn a_turn_comes_after_the_time_that_a_receiver_asked_for() {
+    let mut queues = Queues::new(limits(10));
+    queues
+        .offer_backlog(&id("a"), FREE, 0, 0)
+        .expect("an empty queue");
+    let started = drain(&mut queues, 0);
+    let effect = Effect::Throttled { hold_until: 5000 };
+    let token = started.first().expect("it started").token;
+    queues.finish(&id("a"), token, effect, 1);
+    let turn = |queues: &mut Queues<u32>, now| queues.backlog_turn(&id("a"), now, 60_000);
+    // One a second, which is what is left of its rate.
+    assert_eq!(turn(&mut queues, 10), Some(5990));
+    assert_eq!(turn(&mut queues, 20), Some(6980));
+}
+
+#[test]
+fn a_destination_that_does_not_move_gives_no_turns() {
+    let mut queues = full(FREE);
+    assert_eq!(
+        queues.backlog_turn(&id("a"), 300, 10_000),
+        None,
+        "both attempts should have ended long ago"
+    );
+    let mut queues = full(FREE);
+    let disabled = Allowance {
+        enabled: false,
+        version: 1,
+        ..FREE
+    };
+    queues.update(&id("a"), disabled);
+    assert_eq!(queues.backlog_turn(&id("a"), 0, 10_000), None);
+}
+
 #[test]
 fn what_waited_too_long_is_given_back() {
     let mut queues = Queues::new(limits(4));

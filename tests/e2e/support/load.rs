@@ -15,9 +15,17 @@ use super::kafka::Kafka;
 use super::receiver::{Answer, Gate, Receiver, Request};
 use super::scene::{Scene, webhook, with};
 
+/// How many records one that is not settled may become, beyond itself, where its partitions are lost: the source's and
+/// then the lane's are read again, and each time the one before goes on.
+const LOST: usize = 3;
+
 /// How often each event may come again, by destination, because of what was not settled at a crash.
 #[derive(Default)]
-pub(crate) struct Repeats(BTreeMap<&'static str, BTreeMap<String, usize>>);
+pub(crate) struct Repeats {
+    counts: BTreeMap<&'static str, BTreeMap<String, usize>>,
+    /// How many events were published before the last fault.
+    since: Option<usize>,
+}
 
 /// One that takes what its valve lets pass, and one that refuses each fifth event at first.
 const DESTINATIONS: [&str; 2] = ["steady", "flaky"];
@@ -221,7 +229,7 @@ impl Load {
     pub(crate) async fn repeats_are_within(&self, repeats: &Repeats) {
         let snapshot = Snapshot::of(&self.scene).await;
         for id in self.destinations {
-            let counts = repeats.0.get(id).cloned().unwrap_or_default();
+            let counts = repeats.counts.get(id).cloned().unwrap_or_default();
             self.account(&snapshot, id)
                 .repeats_are_within(self.ids(), &counts);
         }
@@ -244,7 +252,7 @@ pub(crate) struct Publisher {
 
 impl Publisher {
     /// The ids of all that was published so far, or is being published.
-    pub(crate) fn so_far(&self) -> impl Iterator<Item = String> + Clone + use<> {
+    fn so_far(&self) -> impl Iterator<Item = String> + Clone + use<> {
         (0..self.published.load(Ordering::Relaxed) + 10).map(event_id)
     }
 }
@@ -255,17 +263,34 @@ impl Repeats {
         self.add(events, 1);
     }
 
-    /// Allows all repeats: where members lose their partitions, each record that is read twice may write another one.
-    pub(crate) fn of_all(events: impl Iterator<Item = String> + Clone) -> Self {
-        let mut all = Self::default();
-        all.add(events, usize::MAX / 2);
-        all
-    }
-
     fn add(&mut self, events: impl Iterator<Item = String> + Clone, times: usize) {
         for id in WITH_ONE_DOWN {
-            let counts = self.0.entry(id).or_default();
+            let counts = self.counts.entry(id).or_default();
             for event in events.clone() {
+                *counts.entry(event).or_default() += times;
+            }
+        }
+    }
+
+    /// Allows what a fault may bring again at which partitions are lost and read again while the work on them goes on:
+    /// what is not settled now or is published from now on. An event that is settled never comes again.
+    pub(crate) async fn before_fault(&mut self, scene: &Scene, publisher: &Publisher) {
+        self.published_since(publisher);
+        self.since = Some(publisher.published.load(Ordering::Relaxed));
+        self.add_waiting(&Snapshot::of(scene).await, LOST);
+    }
+
+    /// Allows what was published since the last fault to come again because of that.
+    pub(crate) fn published_since(&mut self, publisher: &Publisher) {
+        if let Some(since) = self.since {
+            self.add(publisher.so_far().skip(since), LOST);
+        }
+    }
+
+    fn add_waiting(&mut self, snapshot: &Snapshot, times: usize) {
+        for id in WITH_ONE_DOWN {
+            let counts = self.counts.entry(id).or_default();
+            for event in snapshot.waiting(id) {
                 *counts.entry(event).or_default() += times;
             }
         }
@@ -273,13 +298,8 @@ impl Repeats {
 
     /// Counts what may come again: each record that is not settled now, in the source and in retry topics.
     pub(crate) fn count(&mut self, snapshot: &Snapshot) {
-        for id in WITH_ONE_DOWN {
-            let counts = self.0.entry(id).or_default();
-            for event in snapshot.waiting(id) {
-                *counts.entry(event).or_default() += 1;
-            }
-        }
-        let any = self.0.values().any(|counts| !counts.is_empty());
+        self.add_waiting(snapshot, 1);
+        let any = self.counts.values().any(|counts| !counts.is_empty());
         assert!(any, "it was stopped in the middle");
     }
 }
