@@ -47,6 +47,7 @@ fn equality_is_exact_but_for_numbers_and_times() {
                 "tags:sale",
                 &[
                     r#"{"tags":"new, sale"}"#,
+                    r#"{"tags":" sale"}"#,
                     r#"{"tags":"sale"}"#,
                     r#"{"tags":["sale"]}"#,
                 ],
