@@ -254,17 +254,18 @@ impl Catalog {
             .extend(malformed.filter_map(|(slot, detail)| Some((tenant.at(slot)?, detail))));
     }
 
-    /// Tells why the filters of one destination hold an event back, if those of any do that `wants` is true for. Slow: for
-    /// samples.
+    /// Tells why the filters of one destination hold an event back, one that `wants` is true for. For samples: looks at a
+    /// few destinations, at others in the next turn.
     pub fn held_back(
         &self,
         tenant: &TenantId,
         content: &Content<'_>,
+        turn: u64,
         wants: impl Fn(&DestinationId) -> bool,
     ) -> Option<(Arc<Prepared>, HeldBack)> {
         let view = self.view();
         let tenant = view.tenants.get(tenant)?;
-        let held = tenant.index.held_back(content, |slot| {
+        let held = tenant.index.held_back(content, turn, |slot| {
             tenant
                 .at(slot)
                 .is_some_and(|prepared| wants(&prepared.destination.id))
