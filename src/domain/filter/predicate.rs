@@ -6,11 +6,10 @@
 use core::net::IpAddr;
 use std::fmt;
 
-use regex::Regex;
-
 use super::address::{Network, address};
 use super::json::{Item, Kind};
 use super::number::exact;
+use super::regular::Regular;
 use super::search::Term;
 
 /// A question to one value.
@@ -39,7 +38,7 @@ pub(super) enum Predicate {
     /// It is a string of this form.
     Glob(Glob),
     /// It is a string in which this is found.
-    Regex(Regex),
+    Regex(Regular),
     /// It is a string that writes this address.
     Address(IpAddr),
     /// It is a string that writes an address of this network.
@@ -222,7 +221,7 @@ impl fmt::Display for Predicate {
             Self::Suffix { text, any_case } => write!(f, "ends with {text:?}{}", case(*any_case)),
             Self::AnyCase(text) => write!(f, "{text:?} in any case"),
             Self::Glob(glob) => write!(f, "looks like {:?}", glob.parts.join("*")),
-            Self::Regex(regex) => write!(f, "matches the regular expression {:?}", regex.as_str()),
+            Self::Regex(regex) => write!(f, "matches the regular expression {:?}", regex.text()),
             Self::Address(address) => write!(f, "the address {address}"),
             Self::Network(_, text) => write!(f, "an address within {text}"),
             Self::Scalar => f.write_str("any scalar"),
