@@ -340,8 +340,9 @@ impl Catalog {
         });
     }
 
-    /// Applies one record of `destinations`. Returns the destination that it changed or deleted.
-    fn apply(
+    /// Applies one record of `destinations`. Returns the destination that it changed or deleted; `None` if nothing changed,
+    /// also because the document was refused.
+    pub fn apply(
         &self,
         key: Option<&[u8]>,
         value: Option<&[u8]>,
