@@ -93,6 +93,7 @@ pub(super) fn changes() {
         start.elapsed().as_secs_f64(),
         (memory::used() - before) / 1_000_000
     );
+    catalog.set_loaded();
     let events: Vec<String> = (0..256).map(|n| kinds::event(n, DESTINATIONS)).collect();
     let mut found = Found::default();
     let mut quiet: Vec<Duration> = events

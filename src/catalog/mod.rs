@@ -9,7 +9,7 @@ pub mod reader;
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use tokio::sync::watch;
 
@@ -186,8 +186,10 @@ impl Confirmed {
 /// The view that every role shares.
 #[derive(Debug)]
 pub struct Catalog {
-    /// Readers take a copy; a change is made to the one in here, which copies what readers still have.
+    /// Readers take a copy of the pointer.
     view: RwLock<Arc<View>>,
+    /// Held while the next view is made.
+    changing: Mutex<()>,
     documents: Documents,
     metrics: Metrics,
     applied: watch::Sender<i64>,
@@ -202,6 +204,7 @@ impl Catalog {
     pub fn new(documents: Documents, metrics: Metrics) -> Arc<Self> {
         Arc::new(Self {
             view: RwLock::default(),
+            changing: Mutex::default(),
             documents,
             metrics,
             applied: watch::Sender::new(-1),
@@ -217,10 +220,31 @@ impl Catalog {
         Arc::clone(&view)
     }
 
-    /// Changes what is known, in one step for all who look next.
+    /// Changes what is known, in one step for all who look next. They need not wait: the next view is made beside the one
+    /// in force, with which it shares what is alike.
     fn change<R>(&self, change: impl FnOnce(&mut View) -> R) -> R {
+        let one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        if !*self.loaded.borrow() {
+            // Nobody looks yet, so nothing need be copied.
+            let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
+            return change(Arc::make_mut(&mut view));
+        }
+        let before = self.view();
+        let mut next = View::clone(&before);
+        let changed = change(&mut next);
+        let next = Arc::new(next);
         let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
-        change(Arc::make_mut(&mut view))
+        let replaced = std::mem::replace(&mut *view, next);
+        drop(view);
+        drop(one);
+        // What nobody else has is freed here, with nobody waiting.
+        drop((before, replaced));
+        changed
+    }
+
+    /// Notes that the topics were read to their ends; returns whether that was noted before.
+    pub fn set_loaded(&self) -> bool {
+        self.loaded.send_replace(true)
     }
 
     /// The version of a destination that is in force.
