@@ -1,8 +1,9 @@
 //! What matching costs: 838-byte events against up to 100,000 filters of one kind, on one core.
 //!
-//! `cargo bench --bench filters`; `-- --only exact,regex` runs some kinds. Nothing is asserted; the table is for
+//! `cargo bench --bench filters`; `-- --only exact,regex` runs some kinds, `change` and `catalog` are the changes. Nothing is asserted; the table is for
 //! `docs/benchmarks.md`.
 
+mod catalog;
 mod kinds;
 mod memory;
 
@@ -33,8 +34,12 @@ fn main() {
     for kind in kinds::all().iter().filter(|kind| chosen(kind)) {
         row(kind);
     }
-    if only.is_none_or(|only| only.contains("change")) {
+    let wanted = |name: &str| only.as_ref().is_none_or(|only| only.contains(name));
+    if wanted("change") {
         changes();
+    }
+    if wanted("catalog") {
+        catalog::changes();
     }
 }
 

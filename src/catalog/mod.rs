@@ -9,7 +9,7 @@ pub mod reader;
 
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use tokio::sync::watch;
 
@@ -186,8 +186,10 @@ impl Confirmed {
 /// The view that every role shares.
 #[derive(Debug)]
 pub struct Catalog {
-    /// Readers take a copy; a change is made to the one in here, which copies what readers still have.
+    /// Readers take a copy of the pointer.
     view: RwLock<Arc<View>>,
+    /// Held while the next view is made.
+    changing: Mutex<()>,
     documents: Documents,
     metrics: Metrics,
     applied: watch::Sender<i64>,
@@ -202,6 +204,7 @@ impl Catalog {
     pub fn new(documents: Documents, metrics: Metrics) -> Arc<Self> {
         Arc::new(Self {
             view: RwLock::default(),
+            changing: Mutex::default(),
             documents,
             metrics,
             applied: watch::Sender::new(-1),
@@ -217,10 +220,31 @@ impl Catalog {
         Arc::clone(&view)
     }
 
-    /// Changes what is known, in one step for all who look next.
+    /// Changes what is known, in one step for all who look next. They need not wait: the next view is made beside the one
+    /// in force, with which it shares what is alike.
     fn change<R>(&self, change: impl FnOnce(&mut View) -> R) -> R {
+        let one = self.changing.lock().unwrap_or_else(PoisonError::into_inner);
+        if !*self.loaded.borrow() {
+            // Nobody looks yet, so nothing need be copied.
+            let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
+            return change(Arc::make_mut(&mut view));
+        }
+        let before = self.view();
+        let mut next = View::clone(&before);
+        let changed = change(&mut next);
+        let next = Arc::new(next);
         let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
-        change(Arc::make_mut(&mut view))
+        let replaced = std::mem::replace(&mut *view, next);
+        drop(view);
+        drop(one);
+        // What nobody else has is freed here, with nobody waiting.
+        drop((before, replaced));
+        changed
+    }
+
+    /// Notes that the topics were read to their ends; returns whether that was noted before.
+    pub fn set_loaded(&self) -> bool {
+        self.loaded.send_replace(true)
     }
 
     /// The version of a destination that is in force.
@@ -254,17 +278,18 @@ impl Catalog {
             .extend(malformed.filter_map(|(slot, detail)| Some((tenant.at(slot)?, detail))));
     }
 
-    /// Tells why the filters of one destination hold an event back, if those of any do that `wants` is true for. Slow: for
-    /// samples.
+    /// Tells why the filters of one destination hold an event back, one that `wants` is true for. For samples: looks at a
+    /// few destinations, at others in the next turn.
     pub fn held_back(
         &self,
         tenant: &TenantId,
         content: &Content<'_>,
+        turn: u64,
         wants: impl Fn(&DestinationId) -> bool,
     ) -> Option<(Arc<Prepared>, HeldBack)> {
         let view = self.view();
         let tenant = view.tenants.get(tenant)?;
-        let held = tenant.index.held_back(content, |slot| {
+        let held = tenant.index.held_back(content, turn, |slot| {
             tenant
                 .at(slot)
                 .is_some_and(|prepared| wants(&prepared.destination.id))
@@ -339,8 +364,9 @@ impl Catalog {
         });
     }
 
-    /// Applies one record of `destinations`. Returns the destination that it changed or deleted.
-    fn apply(
+    /// Applies one record of `destinations`. Returns the destination that it changed or deleted; `None` if nothing changed,
+    /// also because the document was refused.
+    pub fn apply(
         &self,
         key: Option<&[u8]>,
         value: Option<&[u8]>,

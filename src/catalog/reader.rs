@@ -139,7 +139,7 @@ impl Reader {
                     let Some(found) = found else { break };
                     if self.confirm(&found) {
                         confirmed = Instant::now();
-                        if !self.catalog.loaded.send_replace(true) {
+                        if !self.catalog.set_loaded() {
                             tracing::info!(destinations = self.catalog.len(), "configuration read");
                         }
                     }

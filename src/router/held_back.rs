@@ -37,7 +37,8 @@ impl Sample {
             return;
         }
         let wants = |destination: &DestinationId| !told.contains_key(destination);
-        let Some((prepared, held)) = catalog.held_back(tenant, content, wants) else {
+        let turn = now_ms.unsigned_abs();
+        let Some((prepared, held)) = catalog.held_back(tenant, content, turn, wants) else {
             return;
         };
         let destination = &prepared.destination.id;

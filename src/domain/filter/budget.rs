@@ -2,11 +2,11 @@
 //!
 //! Invariant: a limit is checked when a rule is accepted, never while matching.
 
-use regex::{Regex, RegexBuilder};
 use serde::Deserialize;
 
 use super::super::units::ByteSize;
 use super::json::{Item, Kind};
+use super::regular::{Refused, Regular};
 use super::{Dialect, FilterError, below};
 
 /// The longest rule by default, in bytes of JSON without blanks.
@@ -157,7 +157,11 @@ impl Spent {
     }
 
     /// A regular expression; where it stands is `pointer`.
-    pub(super) fn regex(&mut self, pointer: &str, pattern: Item<'_>) -> Result<Regex, FilterError> {
+    pub(super) fn regex(
+        &mut self,
+        pointer: &str,
+        pattern: Item<'_>,
+    ) -> Result<Regular, FilterError> {
         let refused = |message: String| Err(error(self.dialect, pointer, message));
         let Kind::Text(pattern) = pattern.kind() else {
             let found = pattern.kind().noun();
@@ -172,18 +176,12 @@ impl Spent {
                 "the rule has more than {most} regular expressions; join them with `|`"
             ));
         }
-        let built = RegexBuilder::new(pattern)
-            .size_limit(self.limits.regex_max.0)
-            .dfa_size_limit(self.limits.regex_max.0)
-            .nest_limit(64)
-            .build();
-        match built {
-            Ok(regex) => Ok(regex),
-            Err(regex::Error::CompiledTooBig(limit)) => refused(format!(
+        match Regular::accept(pattern, self.limits.regex_max.0) {
+            Ok(regular) => Ok(regular),
+            Err(Refused::TooLarge(limit)) => refused(format!(
                 "the regular expression needs more than {limit} bytes when compiled; use fewer or smaller repetitions"
             )),
-            Err(problem) => {
-                let problem = problem.to_string();
+            Err(Refused::Syntax(problem)) => {
                 let last = problem.lines().last().unwrap_or_default();
                 let last = last.strip_prefix("error: ").unwrap_or(last);
                 refused(format!(

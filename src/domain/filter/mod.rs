@@ -17,6 +17,7 @@ mod javascript;
 pub mod json;
 mod number;
 mod predicate;
+mod regular;
 mod search;
 mod shopify;
 #[cfg(test)]

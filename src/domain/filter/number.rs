@@ -81,8 +81,19 @@ pub(super) fn exact(number: &Number<'_>) -> Option<f64> {
     // Up to 15 digits always survive.
     let literal = number.literal.as_ref();
     let short = literal.len() <= 15 && !literal.contains(['e', 'E']);
-    let survives = || Decimal::of(literal) == Decimal::of(&format!("{:e}", number.float));
+    let survives = || Decimal::of(literal) == Decimal::of(&shortest(number.float));
     (short || survives()).then_some(number.float)
+}
+
+/// The shortest text that reads as this number, or its best two digits: as `Double.toString` of Java writes it.
+fn shortest(float: f64) -> String {
+    let text = format!("{float:e}");
+    match text.split_once('e') {
+        Some((mantissa, _)) if mantissa.trim_start_matches('-').len() == 1 => {
+            format!("{float:.1e}")
+        }
+        _ => text,
+    }
 }
 
 /// Compares two literals, `-?digits[.digits][e…]`, without rounding.
@@ -126,6 +137,10 @@ mod tests {
             ("0.1234567890123456789", None),
             ("0.12345678901234568", Some(0.123_456_789_012_345_68)),
             ("1.7976931348623157e308", Some(f64::MAX)),
+            ("4.9e-324", Some(5e-324)),
+            ("5e-324", None),
+            ("2e-323", Some(2e-323)),
+            ("1e23", Some(1e23)),
         ] {
             assert_eq!(of(literal), number, "{literal}");
         }

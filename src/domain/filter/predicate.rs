@@ -6,11 +6,10 @@
 use core::net::IpAddr;
 use std::fmt;
 
-use regex::Regex;
-
 use super::address::{Network, address};
 use super::json::{Item, Kind};
 use super::number::exact;
+use super::regular::Regular;
 use super::search::Term;
 
 /// A question to one value.
@@ -39,7 +38,7 @@ pub(super) enum Predicate {
     /// It is a string of this form.
     Glob(Glob),
     /// It is a string in which this is found.
-    Regex(Regex),
+    Regex(Regular),
     /// It is a string that writes this address.
     Address(IpAddr),
     /// It is a string that writes an address of this network.
@@ -108,12 +107,12 @@ impl Predicate {
             Self::Prefix {
                 text,
                 any_case: true,
-            } => begins_in_any_case(text.chars(), found.chars()).is_some(),
+            } => behind_any_case(text, found, End::First).is_some(),
             Self::Suffix {
                 text,
                 any_case: true,
-            } => begins_in_any_case(text.chars().rev(), found.chars().rev()).is_some(),
-            Self::AnyCase(text) => begins_in_any_case(text.chars(), found.chars()) == Some(true),
+            } => behind_any_case(text, found, End::Last).is_some(),
+            Self::AnyCase(text) => behind_any_case(text, found, End::First) == Some(""),
             Self::Glob(glob) => glob.matches(found),
             Self::Regex(regex) => regex.is_match(found),
             Self::Address(wanted) => address(found).as_ref() == Some(wanted),
@@ -125,25 +124,40 @@ impl Predicate {
     }
 }
 
-/// Whether `found` begins with `wanted`, each character in either case, and whether it also ends there.
-fn begins_in_any_case(
-    wanted: impl Iterator<Item = char>,
-    mut found: impl Iterator<Item = char>,
-) -> Option<bool> {
-    for wanted in wanted {
-        let found = found.next()?;
-        let same = wanted == found
-            || single(wanted.to_lowercase()) == Some(found)
-            || single(wanted.to_uppercase()) == Some(found);
-        same.then_some(())?;
-    }
-    Some(found.next().is_none())
+/// Which end of a text is compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    First,
+    Last,
 }
 
-/// The case of a character, if it is one character too.
-fn single(mut chars: impl Iterator<Item = char>) -> Option<char> {
-    let first = chars.next();
-    first.filter(|_| chars.next().is_none())
+/// What is left of `found` once `wanted` is taken from an end of it, each character as its capital or its small letter,
+/// which may be several characters: `ß` also takes `SS`, but `SS` takes no `ß`.
+fn behind_any_case<'t>(wanted: &str, mut found: &'t str, end: End) -> Option<&'t str> {
+    let mut chars = wanted.chars();
+    loop {
+        let next = match end {
+            End::First => chars.next(),
+            End::Last => chars.next_back(),
+        };
+        let Some(char) = next else { return Some(found) };
+        found = behind(char.to_lowercase(), found, end)
+            .or_else(|| behind(char.to_uppercase(), found, end))?;
+    }
+}
+
+/// What is left once these characters are taken.
+fn behind(
+    mut wanted: impl DoubleEndedIterator<Item = char>,
+    found: &str,
+    end: End,
+) -> Option<&str> {
+    let mut chars = found.chars();
+    let same = match end {
+        End::First => wanted.all(|char| chars.next() == Some(char)),
+        End::Last => wanted.rev().all(|char| chars.next_back() == Some(char)),
+    };
+    same.then(|| chars.as_str())
 }
 
 /// A text with gaps.
@@ -207,7 +221,7 @@ impl fmt::Display for Predicate {
             Self::Suffix { text, any_case } => write!(f, "ends with {text:?}{}", case(*any_case)),
             Self::AnyCase(text) => write!(f, "{text:?} in any case"),
             Self::Glob(glob) => write!(f, "looks like {:?}", glob.parts.join("*")),
-            Self::Regex(regex) => write!(f, "matches the regular expression {:?}", regex.as_str()),
+            Self::Regex(regex) => write!(f, "matches the regular expression {:?}", regex.text()),
             Self::Address(address) => write!(f, "the address {address}"),
             Self::Network(_, text) => write!(f, "an address within {text}"),
             Self::Scalar => f.write_str("any scalar"),
@@ -244,11 +258,52 @@ mod tests {
 
     #[test]
     fn case_is_compared_character_by_character() {
-        let any = |wanted: &str, found: &str| {
-            begins_in_any_case(wanted.chars(), found.chars()) == Some(true)
-        };
-        assert!(any("É", "é") && any("aBc", "AbC") && any("", ""));
-        assert!(!any("STRASSE", "straße") && !any("a", "ab") && !any("ab", "a"));
+        for (wanted, found, left) in [
+            ("É", "é", Some("")),
+            ("aBc", "AbC", Some("")),
+            ("", "", Some("")),
+            ("a", "ab", Some("b")),
+            ("ab", "a", None),
+            ("STRASSE", "straße", None),
+            ("straße", "STRASSE", Some("")),
+            ("straße", "STRAßE!", Some("!")),
+            ("İ", "i\u{307}", Some("")),
+            ("i", "İ", None),
+            ("\u{212a}", "k", Some("")),
+            ("k", "\u{212a}", None),
+            ("ǅ", "ǆ", Some("")),
+            ("ǅ", "ǅ", None),
+        ] {
+            assert_eq!(
+                behind_any_case(wanted, found, End::First),
+                left,
+                "{wanted} {found}"
+            );
+        }
+        for (wanted, found, left) in [
+            ("éß", "xÉSS", Some("x")),
+            ("ﬃ", "xFFI", Some("x")),
+            ("ﬃ", "xIFF", None),
+        ] {
+            assert_eq!(
+                behind_any_case(wanted, found, End::Last),
+                left,
+                "{wanted} {found}"
+            );
+        }
+    }
+
+    #[test]
+    fn no_character_has_two_cases_of_which_one_begins_or_ends_with_the_other() {
+        for char in char::MIN..=char::MAX {
+            let small: String = char.to_lowercase().collect();
+            let capital: String = char.to_uppercase().collect();
+            let overlap = |a: &str, b: &str| a != b && (a.starts_with(b) || a.ends_with(b));
+            assert!(
+                !overlap(&small, &capital) && !overlap(&capital, &small),
+                "{char}"
+            );
+        }
     }
 
     proptest! {

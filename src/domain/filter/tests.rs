@@ -9,6 +9,9 @@ mod reference;
 mod shopify;
 mod worst;
 
+use std::sync::Arc;
+
+use super::index::{FilterIndex, Scratch};
 use super::json::Document;
 use super::{Dialect, Filter, FilterError};
 
@@ -20,7 +23,7 @@ fn compiled(dialect: Dialect, rule: &str) -> Result<Filter, FilterError> {
     }
 }
 
-/// Whether a rule takes an event; explaining must say the same.
+/// Whether a rule takes an event; explaining and an index must say the same.
 fn matches(dialect: Dialect, rule: &str, event: &str) -> bool {
     let filter = compiled(dialect, rule).unwrap_or_else(|error| panic!("{rule}: {error}"));
     let document = Document::parse(event.as_bytes()).expect(event);
@@ -30,6 +33,12 @@ fn matches(dialect: Dialect, rule: &str, event: &str) -> bool {
         matched,
         "{rule} {event}"
     );
+    let (mut index, mut found) = (FilterIndex::default(), Vec::new());
+    index.insert(7, Arc::new(filter), usize::MAX);
+    let scratch = &mut Scratch::default();
+    let read = index.matching(event.as_bytes(), &[], scratch, |_| true, &mut found);
+    read.expect(event);
+    assert_eq!(!found.is_empty(), matched, "{rule} {event} by an index");
     matched
 }
 

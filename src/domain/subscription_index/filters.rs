@@ -11,17 +11,18 @@ use super::super::destination::{Scope, Subscription, SubscriptionFilter};
 use super::super::filter::Dialect;
 use super::super::filter::index::{FilterIndex, Scratch};
 use super::super::persistent::Map;
-use super::{Candidate, Kind, Place, Verdict};
+use super::files::Place;
+use super::{Candidate, Kind, Verdict};
 
 /// A filter and the subscription that it belongs to.
 #[derive(Debug)]
 pub(super) struct Owner {
     pub(super) slot: u32,
-    position: usize,
+    pub(super) position: usize,
     /// The subscription's id, or its position.
     pub(super) subscription: Box<str>,
     pub(super) filter: SubscriptionFilter,
-    places: Box<[Place]>,
+    pub(super) places: Box<[Place]>,
 }
 
 impl Owner {
@@ -53,7 +54,7 @@ impl Owner {
         }
     }
 
-    fn chooses(&self, content: &Content<'_>) -> bool {
+    pub(super) fn chooses(&self, content: &Content<'_>) -> bool {
         self.places.iter().any(|place| place.holds(content))
     }
 }
@@ -90,11 +91,27 @@ impl Filters {
         (number, keyed)
     }
 
-    pub(super) fn remove(&mut self, number: u32) {
-        if let Some(owner) = self.owners.remove(&number) {
-            self.of_mut(owner.scope()).remove(number);
-            self.free.push(number);
-        }
+    /// Forgets a filter; returns whose it was.
+    pub(super) fn remove(&mut self, number: u32) -> Option<Arc<Owner>> {
+        let owner = self.owners.remove(&number)?;
+        self.of_mut(owner.scope()).remove(number);
+        self.free.push(number);
+        Some(owner)
+    }
+
+    pub(super) fn owner(&self, number: u32) -> Option<&Owner> {
+        self.owners.get(&number).map(|owner| &**owner)
+    }
+
+    /// At most so many of the filters, the next ones in the next turn.
+    pub(super) fn some(&self, turn: u64, most: usize) -> impl Iterator<Item = &Owner> {
+        let numbers = self.owners.len() + self.free.len();
+        let start = turn.wrapping_mul(most as u64) % (numbers as u64).max(1);
+        let round = (0..numbers as u64)
+            .cycle()
+            .skip(usize::try_from(start).unwrap_or(0));
+        let some = round.take(most.min(numbers));
+        some.filter_map(|number| self.owner(u32::try_from(number).ok()?))
     }
 
     #[cfg(test)]
@@ -114,20 +131,6 @@ impl Filters {
             Scope::Body => &mut self.body,
             Scope::Envelope => &mut self.envelope,
         }
-    }
-
-    /// The filters that choose the event by topic and type and that `wants` is true for, by slot and position. Slow.
-    pub(super) fn choosing(
-        &self,
-        content: &Content<'_>,
-        wants: impl Fn(&Owner) -> bool,
-    ) -> Vec<&Owner> {
-        let owners = self.owners.iter().map(|(_, owner)| &**owner);
-        let mut found: Vec<&Owner> = owners
-            .filter(|owner| wants(owner) && owner.chooses(content))
-            .collect();
-        found.sort_unstable_by_key(|owner| (owner.slot, owner.position));
-        found
     }
 
     /// Asks the filters that topic and type leave, but not for slots that are `taken` already.

@@ -18,6 +18,7 @@
 //! Invariant: a copy never changes by a change of another one, and shares with it what is alike.
 
 mod by_type;
+mod files;
 mod filters;
 #[cfg(test)]
 mod tests;
@@ -30,14 +31,16 @@ use super::destination::{Scope, Subscription};
 use super::event_type::{InvalidPattern, Pattern};
 use super::filter::{Condition, Dialect};
 use super::persistent::Map;
-use by_type::ByType;
+use files::{Files, Place};
 use filters::{Filters, Memory, Owner};
 
 /// The subscriptions of one tenant's destinations.
 #[derive(Debug, Clone, Default)]
 pub struct SubscriptionIndex {
-    any_topic: ByType,
-    by_topic: Map<Box<str>, ByType>,
+    /// Whom to take or to ask.
+    files: Files,
+    /// Every filter that asks about the body, for an event whose body is not JSON.
+    of_body: Files,
     /// Where each slot is filed.
     slots: Map<u32, Arc<Filed>>,
     /// How many slots have a mark in a place.
@@ -49,24 +52,8 @@ pub struct SubscriptionIndex {
 #[derive(Debug)]
 struct Filed {
     candidates: HashSet<(Place, Candidate)>,
-    /// The numbers of its filters.
+    /// The numbers of its filters, in the order of its subscriptions.
     filters: Vec<u32>,
-}
-
-/// A source topic and a pattern of event types.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-struct Place {
-    /// `None`: any.
-    topic: Option<Box<str>>,
-    pattern: Pattern,
-}
-
-impl Place {
-    fn holds(&self, content: &Content<'_>) -> bool {
-        let topic = self.topic.as_deref();
-        topic.is_none_or(|topic| topic == content.topic())
-            && self.pattern.matches(content.event_type())
-    }
 }
 
 /// What stands under a topic and a type.
@@ -143,6 +130,9 @@ pub struct HeldBack {
     pub decided: Option<Condition>,
 }
 
+/// So many filters a sample looks at.
+const LOOKED_AT: usize = 100;
+
 impl SubscriptionIndex {
     /// Files a destination's subscriptions under `slot`, in place of what was there. `None`: every event of the tenant.
     ///
@@ -164,11 +154,16 @@ impl SubscriptionIndex {
             let candidate = match &subscription.filter {
                 None => Candidate::Slot(slot),
                 Some(filter) => {
-                    let beside = places.iter().map(|place| self.count(place)).sum();
+                    let beside = places.iter().map(|place| self.files.count(place)).sum();
                     let owner = Owner::new(slot, position, subscription, filter, &places);
                     let kind = owner.kind();
                     let (number, keyed) = self.filters.insert(owner, beside);
                     filters.push(number);
+                    if kind.scope == Scope::Body {
+                        let asks = Candidate::Filter { slot, number };
+                        let places = places.iter();
+                        places.for_each(|place| self.of_body.insert(place, asks));
+                    }
                     match keyed {
                         true => Candidate::Keyed(kind),
                         false => Candidate::Filter { slot, number },
@@ -198,17 +193,16 @@ impl SubscriptionIndex {
             self.unfile(place, *candidate);
         }
         for number in &filed.filters {
-            self.filters.remove(*number);
+            let Some(owner) = self.filters.remove(*number) else {
+                continue;
+            };
+            let asks = Candidate::Filter {
+                slot,
+                number: *number,
+            };
+            let places = owner.places.iter();
+            places.for_each(|place| self.of_body.remove(place, asks));
         }
-    }
-
-    /// How many candidates stand in a place.
-    fn count(&self, place: &Place) -> usize {
-        let file = match &place.topic {
-            Some(topic) => self.by_topic.get(topic),
-            None => Some(&self.any_topic),
-        };
-        file.map_or(0, |file| file.count(&place.pattern))
     }
 
     fn file(&mut self, place: &Place, candidate: Candidate) {
@@ -219,11 +213,7 @@ impl SubscriptionIndex {
                 return;
             }
         }
-        let file = match &place.topic {
-            Some(topic) => self.by_topic.entry(topic.clone(), ByType::default),
-            None => &mut self.any_topic,
-        };
-        file.insert(&place.pattern, candidate);
+        self.files.insert(place, candidate);
     }
 
     fn unfile(&mut self, place: &Place, candidate: Candidate) {
@@ -237,16 +227,7 @@ impl SubscriptionIndex {
             }
             self.marks.remove(&mark);
         }
-        let Some(topic) = &place.topic else {
-            self.any_topic.remove(&place.pattern, candidate);
-            return;
-        };
-        if let Some(file) = self.by_topic.get_mut(topic) {
-            file.remove(&place.pattern, candidate);
-            if file.is_empty() {
-                self.by_topic.remove(topic);
-            }
-        }
+        self.files.remove(place, candidate);
     }
 
     /// Replaces what is in `found` by whom the event is for.
@@ -254,7 +235,7 @@ impl SubscriptionIndex {
         found.taken.clear();
         found.malformed.clear();
         found.verdicts = Verdicts::default();
-        self.candidates(content, &mut found.candidates);
+        self.files.matching(content, &mut found.candidates);
         let slots = found
             .candidates
             .iter()
@@ -284,64 +265,72 @@ impl SubscriptionIndex {
         }
     }
 
-    /// Adds those whose filters ask about a body that is not JSON.
+    /// Adds those whose filters ask about a body that is not JSON. Takes time in proportion to them.
     fn malformed(&self, content: &Content<'_>, no_json: &NoJson, found: &mut Found) {
-        let asks = |owner: &Owner| {
-            owner.scope() == Scope::Body && found.taken.binary_search(&owner.slot).is_err()
-        };
-        let owners = self.filters.choosing(content, asks);
-        for of_slot in owners.chunk_by(|a, b| a.slot == b.slot) {
-            if let Some(Owner {
-                slot, subscription, ..
-            }) = of_slot.first()
-            {
-                let detail = format!(
-                    "{no_json}, but the filter of subscription `{subscription}` asks about it"
-                );
-                found.malformed.push((*slot, detail));
-            }
-        }
+        self.of_body.matching(content, &mut found.candidates);
+        let asking = found.candidates.iter().filter_map(|candidate| {
+            let number = match *candidate {
+                Candidate::Filter { slot, number } => {
+                    found.taken.binary_search(&slot).is_err().then_some(number)
+                }
+                Candidate::Slot(_) | Candidate::Keyed(_) => None,
+            };
+            self.filters.owner(number?)
+        });
+        let mut owners: Vec<&Owner> = asking.collect();
+        owners.sort_unstable_by_key(|owner| (owner.slot, owner.position));
+        owners.dedup_by_key(|owner| owner.slot);
+        found.malformed.extend(owners.into_iter().map(|owner| {
+            let subscription = &owner.subscription;
+            let detail =
+                format!("{no_json}, but the filter of subscription `{subscription}` asks about it");
+            (owner.slot, detail)
+        }));
     }
 
-    /// Tells of one destination why its filters hold the event back: the first that `wants` is true for. Slow: for samples.
+    /// Tells of one destination why its filters hold the event back, one that `wants` is true for. For samples: looks at
+    /// [`LOOKED_AT`] filters, at others in the next turn.
     pub fn held_back(
         &self,
         content: &Content<'_>,
+        turn: u64,
         wants: impl Fn(u32) -> bool,
     ) -> Option<HeldBack> {
-        let mut candidates = Vec::new();
-        self.candidates(content, &mut candidates);
-        let is_free = |slot: u32| candidates.binary_search(&Candidate::Slot(slot)).is_ok();
-        let owners = self.filters.choosing(content, |owner| wants(owner.slot));
-        let mut slots = owners.chunk_by(|a, b| a.slot == b.slot);
-        slots.find_map(|of_slot| {
-            let mut first = None;
-            for owner in of_slot.iter().filter(|owner| !is_free(owner.slot)) {
-                let item = content.item(owner.scope()).ok()?;
-                if owner.filter.filter.matches(item) {
-                    return None;
-                }
-                first.get_or_insert((owner, item));
-            }
-            let (owner, item) = first?;
-            Some(HeldBack {
-                slot: owner.slot,
-                subscription: owner.subscription.clone(),
-                dialect: owner.filter.filter.dialect(),
-                decided: owner.filter.filter.explain(item).decided,
-            })
-        })
+        let mut seen = HashSet::new();
+        let owners = self.filters.some(turn, LOOKED_AT);
+        let mut slots = owners
+            .map(|owner| owner.slot)
+            .filter(|slot| wants(*slot) && seen.insert(*slot));
+        slots.find_map(|slot| self.why(slot, content))
     }
 
-    /// Replaces what is in `found` by the candidates for an event's topic and type: each once, ascending.
-    fn candidates(&self, content: &Content<'_>, found: &mut Vec<Candidate>) {
-        found.clear();
-        self.any_topic.matching(content.event_type(), found);
-        if let Some(file) = self.by_topic.get(content.topic()) {
-            file.matching(content.event_type(), found);
+    /// Why the filters of a slot hold the event back, if they do.
+    fn why(&self, slot: u32, content: &Content<'_>) -> Option<HeldBack> {
+        let filed = self.slots.get(&slot)?;
+        let free = Candidate::Slot(slot);
+        let mut candidates = filed.candidates.iter();
+        if candidates.any(|(place, candidate)| *candidate == free && place.holds(content)) {
+            return None;
         }
-        found.sort_unstable();
-        found.dedup();
+        let mut first = None;
+        let owners = filed.filters.iter();
+        for owner in owners.filter_map(|number| self.filters.owner(*number)) {
+            if !owner.chooses(content) {
+                continue;
+            }
+            let item = content.item(owner.scope()).ok()?;
+            if owner.filter.filter.matches(item) {
+                return None;
+            }
+            first.get_or_insert((owner, item));
+        }
+        let (owner, item) = first?;
+        Some(HeldBack {
+            slot,
+            subscription: owner.subscription.clone(),
+            dialect: owner.filter.filter.dialect(),
+            decided: owner.filter.filter.explain(item).decided,
+        })
     }
 }
 

@@ -130,7 +130,11 @@ fn the_cost_does_not_grow_with_the_destinations() {
             index.insert(slot, Some(&subscriptions)).expect("valid");
         }
         let mut found = Vec::new();
-        let visited = index.any_topic.patterns.matching("order.paid", &mut found);
+        let visited = index
+            .files
+            .any_topic
+            .patterns
+            .matching("order.paid", &mut found);
         assert!(found.len() >= destinations as usize);
         visited
     };
@@ -290,7 +294,7 @@ fn what_is_held_back_says_which_condition_decided() {
     let parts = parts("orders", "order.paid", r#"{"state": "new"}"#);
     let held = |slots: &[u32]| {
         let content = Content::new(parts);
-        index.held_back(&content, |slot| slots.contains(&slot))
+        index.held_back(&content, 0, |slot| slots.contains(&slot))
     };
     let found = held(&[1, 2, 3]).expect("2 is held back");
     assert_eq!((found.slot, &*found.subscription), (2, "paid"));
@@ -301,6 +305,29 @@ fn what_is_held_back_says_which_condition_decided() {
     assert_eq!(condition.found.as_deref(), Some("\"new\""));
     assert_eq!(held(&[0]).map(|found| found.slot), Some(0));
     assert_eq!(held(&[1, 3]), None, "these take it");
+}
+
+#[test]
+fn a_sample_of_what_is_held_back_looks_at_few_destinations_and_at_all_in_time() {
+    let mut index = SubscriptionIndex::default();
+    for slot in 0..1000 {
+        let one = [filtered(Dialect::EventBridge, Scope::Body, PAID)];
+        index.insert(slot, Some(&one)).expect("valid");
+    }
+    let parts = parts("orders", "order.paid", r#"{"state": "new"}"#);
+    let content = Content::new(parts);
+    let mut told = std::collections::BTreeSet::new();
+    for turn in 0..1000 {
+        let looked_at = std::cell::Cell::new(0);
+        let wants = |slot: u32| {
+            looked_at.set(looked_at.get() + 1);
+            !told.contains(&slot)
+        };
+        let held = index.held_back(&content, turn, wants);
+        assert!(looked_at.get() <= LOOKED_AT);
+        told.extend(held.map(|held| held.slot));
+    }
+    assert_eq!(told.len(), 1000);
 }
 
 #[test]
@@ -352,18 +379,17 @@ fn destinations() -> impl Strategy<Value = Option<Vec<Subscription>>> {
     prop::option::weighted(0.9, prop::collection::vec(subscription, 0..3))
 }
 
-/// Asks each subscription.
+/// Asks each subscription; `takes` is asked what its filter says.
 fn scan(
     destinations: &BTreeMap<u32, Option<Vec<Subscription>>>,
     topic: &str,
     event_type: &str,
+    takes: &dyn Fn(Option<&SubscriptionFilter>) -> bool,
 ) -> Vec<u32> {
     let chooses = |subscription: &Subscription| {
         let topics = subscription.topics.as_ref();
         let types = subscription.event_types.as_ref();
-        let null = Item::null();
-        let filter = subscription.filter.as_ref();
-        filter.is_none_or(|filter| filter.filter.matches(null))
+        takes(subscription.filter.as_ref())
             && topics.is_none_or(|topics| topics.iter().any(|t| t == topic))
             && types.is_none_or(|types| {
                 types
@@ -374,9 +400,8 @@ fn scan(
     destinations
         .iter()
         .filter(|(_, subscriptions)| {
-            subscriptions
-                .as_ref()
-                .is_none_or(|all| all.iter().any(chooses))
+            let all = subscriptions.as_ref();
+            all.map_or_else(|| takes(None), |all| all.iter().any(chooses))
         })
         .map(|(slot, _)| *slot)
         .collect()
@@ -402,17 +427,27 @@ proptest! {
                 }
             }
             for (topic, event_type) in &events {
+                let takes = |filter: Option<&SubscriptionFilter>| {
+                    filter.is_none_or(|filter| filter.filter.matches(Item::null()))
+                };
                 prop_assert_eq!(
                     matching(&index, topic, event_type),
-                    scan(&destinations, topic, event_type),
+                    scan(&destinations, topic, event_type, &takes),
                     "{} {}", topic, event_type
                 );
+                let found = taken(&index, &parts(topic, event_type, "no JSON"));
+                let free = scan(&destinations, topic, event_type, &|filter| filter.is_none());
+                let asking = scan(&destinations, topic, event_type, &|filter| filter.is_some());
+                let asking = asking.into_iter().filter(|slot| !free.contains(slot));
+                prop_assert_eq!(&found.taken, &free);
+                let malformed = found.malformed.iter().map(|(slot, _)| *slot);
+                prop_assert_eq!(malformed.collect::<Vec<_>>(), asking.collect::<Vec<_>>());
             }
         }
         for slot in destinations.keys() {
             index.remove(*slot);
         }
-        prop_assert!(index.any_topic.is_empty() && index.by_topic.is_empty());
+        prop_assert!(index.files.is_empty() && index.of_body.is_empty());
         prop_assert!(index.slots.is_empty() && index.marks.is_empty() && index.filters.is_empty());
     }
 }

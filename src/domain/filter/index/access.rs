@@ -172,7 +172,7 @@ impl<'f> Finder<'f, '_> {
             }
             Predicate::AnyCase(wanted) => affix(wanted, true, false),
             Predicate::Glob(glob) => return self.glob(glob),
-            Predicate::Regex(regex) => return self.regex(regex.as_str()),
+            Predicate::Regex(regex) => return self.regex(regex.text()),
             Predicate::Address(address) => Need::Address(*address),
             Predicate::Network(..) | Predicate::Scalar | Predicate::Other(_) => Need::Present,
             Predicate::Term(term) => return self.term(term.need()),

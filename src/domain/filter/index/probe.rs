@@ -112,9 +112,10 @@ impl<'i> Guide for Probe<'i, '_> {
             }
             Kind::Text(text) => {
                 at.text(self, text);
-                if info.uses(Use::List) && text.contains(',') {
-                    for part in text.split(',') {
-                        at.text(self, part.trim());
+                if info.uses(Use::List) {
+                    let parts = text.split(',').map(str::trim);
+                    for part in parts.filter(|part| part.len() < text.len()) {
+                        at.text(self, part);
                     }
                 }
             }

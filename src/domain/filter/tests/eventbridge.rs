@@ -161,6 +161,31 @@ fn texts_and_numbers_are_looked_into() {
                 &[r#"{"a":"straße"}"#],
             ),
             (
+                r#"{"a":[{"equals-ignore-case":"straße"}]}"#,
+                &[r#"{"a":"STRASSE"}"#, r#"{"a":"STRAßE"}"#],
+                &[r#"{"a":"strase"}"#],
+            ),
+            (
+                r#"{"a":[{"suffix":{"equals-ignore-case":"ß"}}]}"#,
+                &[r#"{"a":"xSS"}"#],
+                &[r#"{"a":"xS"}"#],
+            ),
+            (
+                r#"{"a":[{"wildcard":""}]}"#,
+                &[r#"{"a":""}"#],
+                &[r#"{"a":"x"}"#],
+            ),
+            (
+                r#"{"a":[{"anything-but":"10.0.0.1"}]}"#,
+                &[r#"{"a":"10.0.0.01"}"#],
+                &[r#"{"a":"10.0.0.1"}"#],
+            ),
+            (
+                r#"{"a":[{"cidr":"2001:db8::7/32"}]}"#,
+                &[r#"{"a":"2001:0DB8:1::"}"#],
+                &[r#"{"a":"2001:db9::"}"#, r#"{"a":"10.0.0.1"}"#],
+            ),
+            (
                 r#"{"a":[{"wildcard":"a*c"}]}"#,
                 &[r#"{"a":"ac"}"#, r#"{"a":"abcc"}"#],
                 &[r#"{"a":"abcd"}"#, r#"{"a":5}"#],
@@ -293,8 +318,71 @@ fn or_multiplies_overrides_and_falls_back_to_a_name() {
                 &[r#"{"$or":"xa"}"#],
                 &[r#"{"x":1}"#],
             ),
+            (r#"{"$or":{"a":[1]}}"#, &[r#"{"$or":{"a":1}}"#], &["{}"]),
+            // One `$or` that is a name makes all of them names.
+            (
+                r#"{"x":{"$or":[1]},"y":{"$or":[5]}}"#,
+                &[r#"{"x":{"$or":1},"y":{"$or":5}}"#],
+                &[r#"{"x":{"$or":1}}"#],
+            ),
+            (
+                r#"{"a":{"b":[1]},"$or":[{"a.b":[2]},{"c":[3]}]}"#,
+                &[r#"{"a":{"b":2}}"#, r#"{"a":{"b":1},"c":3}"#],
+                &[r#"{"a":{"b":1}}"#],
+            ),
+            (
+                r#"{"$or":[{"a":[1]},{"b":[1]}],"c":{"$or":[{"d":[1]},{"e":[1]}]}}"#,
+                &[r#"{"a":1,"c":{"e":1}}"#, r#"{"b":1,"c":{"d":1}}"#],
+                &[r#"{"a":1,"b":1}"#, r#"{"c":{"d":1,"e":1}}"#],
+            ),
         ],
     );
+}
+
+#[test]
+fn within_or_the_names_of_operators_are_no_fields() {
+    for name in [
+        "exactly",
+        "equals-ignore-case",
+        "prefix",
+        "suffix",
+        "anything-but",
+        "exists",
+        "wildcard",
+        "numeric",
+        "cidr",
+        "=",
+        "<",
+        "<=",
+        ">",
+        ">=",
+        "regex",
+        "not-wildcard",
+        "not-equals-ignore-case",
+        "date-after",
+        "date-on-or-after",
+        "date-before",
+        "date-on-or-before",
+        "in-date-range",
+        "ip-address-in-range",
+        "ip-address-not-in-range",
+    ] {
+        let rule = format!(r#"{{"$or":[{{"a":[1]}},{{"b":{{"{name}":[2]}}}}]}}"#);
+        refused(
+            EventBridge,
+            &[(&rule, &format!("/$or/1/b/{name}"), "is an operator")],
+        );
+        let rule = format!(r#"{{"b":{{"{name}":[2]}}}}"#);
+        assert!(matches(
+            EventBridge,
+            &rule,
+            &format!(r#"{{"b":{{"{name}":2}}}}"#)
+        ));
+    }
+    for name in ["Prefix", "date-x", "date", "ip-address", "!="] {
+        let rule = format!(r#"{{"$or":[{{"a":[1]}},{{"{name}":[2]}}]}}"#);
+        assert!(matches(EventBridge, &rule, &format!(r#"{{"{name}":2}}"#)));
+    }
 }
 
 #[test]
@@ -403,6 +491,78 @@ fn what_is_no_pattern_says_where_and_why() {
                 "allowed is equals-ignore-case",
             ),
             (r#"{"a":[{"exists":1}]}"#, "/a/0/exists", "true or false"),
+            (r#"{"a":[{"exactly":5}]}"#, "/a/0/exactly", "takes a string"),
+            (
+                r#"{"a":[{"wildcard":5}]}"#,
+                "/a/0/wildcard",
+                "takes a string",
+            ),
+            (r#"{"a":[{"cidr":5}]}"#, "/a/0/cidr", "takes a string"),
+            (
+                r#"{"a":[{"equals-ignore-case":["x"]}]}"#,
+                "/a/0/equals-ignore-case",
+                "takes a string, found an array",
+            ),
+            (
+                r#"{"a":[{"suffix":{"equals-ignore-case":5}}]}"#,
+                "/a/0/suffix/equals-ignore-case",
+                "takes a string",
+            ),
+            (
+                r#"{"a":[{"numeric":[">=",5,"<=",5]}]}"#,
+                "/a/0/numeric",
+                "less than",
+            ),
+            (
+                r#"{"a":[{"numeric":["=",1,"<",5]}]}"#,
+                "/a/0/numeric",
+                "begins with > or >=",
+            ),
+            (
+                r#"{"a":[{"numeric":[">",1,">",5]}]}"#,
+                "/a/0/numeric",
+                "ends with < or <=",
+            ),
+            (
+                r#"{"a":[{"numeric":[">",1e309]}]}"#,
+                "/a/0/numeric",
+                "precision",
+            ),
+            (
+                r#"{"a":[{"wildcard":"a\\"}]}"#,
+                "/a/0/wildcard",
+                "backslash",
+            ),
+            (
+                r#"{"a":[{"anything-but":true}]}"#,
+                "/a/0/anything-but",
+                "found a boolean",
+            ),
+            (
+                r#"{"a":[{"anything-but":["x",null]}]}"#,
+                "/a/0/anything-but",
+                "mixed",
+            ),
+            (
+                r#"{"a":[{"anything-but":{"suffix":["x",""]}}]}"#,
+                "/a/0/anything-but/suffix",
+                "empty string",
+            ),
+            (
+                r#"{"a":[{"anything-but":{"wildcard":[]}}]}"#,
+                "/a/0/anything-but/wildcard",
+                "empty lists",
+            ),
+            (
+                r#"{"a":[{"anything-but":{"prefix":["x",1]}}]}"#,
+                "/a/0/anything-but/prefix",
+                "takes a string",
+            ),
+            (
+                r#"{"a":[{"anything-but":{"prefix":"x","suffix":"y"}}]}"#,
+                "/a/0/anything-but",
+                "found 2",
+            ),
             (
                 r#"{"a":[{"numeric":["<",5,">",1]}]}"#,
                 "/a/0/numeric",
