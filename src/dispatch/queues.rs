@@ -388,8 +388,7 @@ impl<W> Queues<W> {
 
     /// Gives back what has not started and `is_dead`.
     pub(crate) fn take_dead(&mut self, is_dead: impl Fn(&W) -> bool) -> Vec<W> {
-        let mut dead = Vec::new();
-        let mut changed = Vec::new();
+        let (mut dead, mut changed) = (Vec::new(), Vec::new());
         for (id, entry) in &mut self.entries {
             let before = dead.len();
             for queue in [&mut entry.fresh, &mut entry.backlog] {

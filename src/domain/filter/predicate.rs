@@ -157,7 +157,7 @@ fn behind(
         End::First => wanted.all(|char| chars.next() == Some(char)),
         End::Last => wanted.rev().all(|char| chars.next_back() == Some(char)),
     };
-    same.then(|| chars.as_str())
+    same.then_some(chars.as_str())
 }
 
 /// A text with gaps.
