@@ -289,7 +289,7 @@ impl SubscriptionIndex {
     }
 
     /// Tells of one destination why its filters hold the event back, one that `wants` is true for. For samples: looks at
-    /// [`LOOKED_AT`] filters, at others in the next turn.
+    /// a hundred filters, at others in the next turn.
     pub fn held_back(
         &self,
         content: &Content<'_>,
