@@ -1,7 +1,7 @@
 //! What matching costs: 838-byte events against up to 100,000 filters of one kind, on one core.
 //!
-//! `cargo bench --bench filters`; `-- --only exact,regex` runs some kinds, `change` and `catalog` are the changes. Nothing is asserted; the table is for
-//! `docs/benchmarks.md`.
+//! `cargo bench --bench filters`; `-- --only exact,regex` runs some kinds, `change` and `catalog` are the changes. Nothing
+//! is asserted; the table is for `docs/benchmarks.md`.
 
 mod catalog;
 mod kinds;

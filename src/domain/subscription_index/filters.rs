@@ -105,12 +105,9 @@ impl Filters {
 
     /// At most so many of the filters, the next ones in the next turn.
     pub(super) fn some(&self, turn: u64, most: usize) -> impl Iterator<Item = &Owner> {
-        let numbers = self.owners.len() + self.free.len();
-        let start = turn.wrapping_mul(most as u64) % (numbers as u64).max(1);
-        let round = (0..numbers as u64)
-            .cycle()
-            .skip(usize::try_from(start).unwrap_or(0));
-        let some = round.take(most.min(numbers));
+        let numbers = (self.owners.len() + self.free.len()) as u64;
+        let start = turn.wrapping_mul(most as u64) % numbers.max(1);
+        let some = (start..start + numbers.min(most as u64)).map(move |number| number % numbers);
         some.filter_map(|number| self.owner(u32::try_from(number).ok()?))
     }
 
